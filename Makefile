@@ -1,0 +1,2 @@
+test:
+	python -m pytest -q

@@ -1,0 +1,1 @@
+"""DMA: memory to byte stream and byte stream to memory, many clients on one engine."""

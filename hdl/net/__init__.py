@@ -1,0 +1,1 @@
+"""The network device's datapaths."""

@@ -1,0 +1,1 @@
+"""PCI Express transaction layer of the function."""

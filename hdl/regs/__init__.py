@@ -1,0 +1,1 @@
+"""Register kit: maps of fixed-offset fields with byte enables."""

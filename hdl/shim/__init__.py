@@ -1,0 +1,1 @@
+"""Shells around the card: flat ports for simulators and FPGA flows."""

@@ -1,0 +1,1 @@
+"""virtio over PCI: registers, notifications, interrupts, life cycle."""

@@ -1,0 +1,1 @@
+"""The packed virtqueue engine, one per direction."""

@@ -1,0 +1,78 @@
+"""Packed virtqueue formats and the records that the engine's stages exchange.
+
+Source: OASIS Virtual I/O Device (VIRTIO) Version 1.4, section "Packed Virtqueues". No logic beyond answering questions
+about a format.
+"""
+
+from amaranth.lib import data, enum
+
+
+__all__ = ["Descriptor", "EventFlags", "EventSuppression", "QueueConfig", "Position", "Chain", "Completion"]
+
+
+class Descriptor(data.Struct):
+    """struct pvirtq_desc, 16 bytes little-endian."""
+    address: 64
+    length: 32
+    id: 16
+    flags: data.StructLayout({
+        "next": 1, "write": 1, "indirect": 1, "reserved3": 4, "avail": 1, "reserved8": 7, "used": 1,
+    })
+
+    def is_available(self, wrap):
+        """AVAIL equals and USED differs from the driver wrap counter of this pass."""
+        return (self.flags.avail == wrap) & (self.flags.used != wrap)
+
+
+class EventFlags(enum.Enum, shape=2):
+    """RING_EVENT_FLAGS_*."""
+    ENABLE = 0
+    DISABLE = 1
+    DESC = 2
+    RESERVED = 3
+
+
+class EventSuppression(data.Struct):
+    """struct pvirtq_event_suppress, 4 bytes little-endian."""
+    offset: 15
+    wrap: 1
+    flags: EventFlags
+    reserved: 14
+
+
+class Position(data.Struct):
+    """A place in the ring: index and the wrap counter that belongs to the pass. (0, 1) after reset."""
+    index: 15
+    wrap: 1
+
+
+class QueueConfig(data.Struct):
+    """What the driver set up for a queue, as the engine reads it; constant while `enabled`."""
+    descriptors: 64    # queue_desc
+    driver: 64         # queue_driver: Driver Event Suppression
+    device: 64         # queue_device: Device Event Suppression
+    size: 16           # 1 to 32768
+    vector: 12         # MSI-X vector in [10:0]; bit 11 set: VIRTIO_MSI_NO_VECTOR
+    enabled: 1
+
+
+class Chain(data.StructLayout):
+    """A descriptor handed from the cache to a walker: the flags that matter are already judged.
+
+    Fields: `address`, `length` (bytes, 32 bits), `id`; `write` device-writable; `indirect`; `last` ends the chain.
+    """
+
+    def __init__(self):
+        super().__init__({"address": 64, "length": 32, "id": 16, "write": 1, "indirect": 1, "last": 1})
+
+
+class Completion(data.StructLayout):
+    """A buffer whose bytes have been read or written and which can be published as used.
+
+    Fields: `queue` local index; `id`; `length` bytes written (0 to 2**32 - 1); `written` any byte was written (WRITE
+    flag of the used descriptor); `slots` ring slots of the chain, 1 to 32768; `behind` another buffer of this queue
+    follows at once, so that publishing may wait for it.
+    """
+
+    def __init__(self, pair_bits):
+        super().__init__({"queue": pair_bits, "id": 16, "length": 32, "written": 1, "slots": 16, "behind": 1})

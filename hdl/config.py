@@ -4,9 +4,8 @@ A block never takes a `NicConfig`'s fields on trust of their combination: they a
 gets only the values that it needs.
 """
 
-from dataclasses import dataclass, field, fields, replace
 import math
-
+from dataclasses import dataclass, field, fields, replace
 
 __all__ = ["ConfigError", "NicConfig", "PRESETS"]
 

@@ -11,7 +11,6 @@ as `PacketBeat`s. The engine scatters the bytes over the pieces.
 
 from amaranth.lib import data, enum
 
-
 __all__ = ["Client", "ReadStatus", "FetchContext", "DataContext", "CONTEXT_BITS", "ReadCommand", "ReadBeat",
            "WriteCommand", "LENGTH_BITS"]
 

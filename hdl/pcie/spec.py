@@ -1,13 +1,12 @@
 """Transaction-layer packet formats.
 
-Source: PCI Express Base Specification, Revision 4.0, chapters 2 (transaction layer) and 7 (configuration space). DWs are
-written as the specification draws them: DW0 in bits 31:0 of a header, byte 0 of the drawing in bits 31:24.
+Source: PCI Express Base Specification, Revision 4.0, chapters 2 (transaction layer) and 7 (configuration space). DWs
+are written as the specification draws them: DW0 in bits 31:0 of a header, byte 0 of the drawing in bits 31:24.
 No logic beyond answering questions about a format.
 """
 
 from amaranth.hdl import Cat, Mux
 from amaranth.lib import data, enum
-
 
 __all__ = ["TlpType", "MessageCode", "CompletionStatus", "TlpHeader", "MemoryRequest", "ConfigRequest", "Completion",
            "Message", "payload_bytes"]

@@ -4,5 +4,4 @@ from .bus import RegisterBus, RegisterRequest
 from .file import RegisterFile
 from .map import Access, Field, RegisterMap
 
-
 __all__ = ["Access", "Field", "RegisterBus", "RegisterFile", "RegisterMap", "RegisterRequest"]

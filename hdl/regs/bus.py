@@ -3,7 +3,6 @@
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-
 __all__ = ["RegisterRequest", "RegisterBus"]
 
 

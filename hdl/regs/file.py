@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from .bus import RegisterBus
 from .map import Access
 
-
 __all__ = ["RegisterFile"]
 
 

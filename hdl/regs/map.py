@@ -1,8 +1,7 @@
 """Register maps as data: one list of fields is the source of the RTL, the C header and the documentation."""
 
-from dataclasses import dataclass, field
 import enum
-
+from dataclasses import dataclass, field
 
 __all__ = ["Access", "Field", "RegisterMap"]
 

@@ -5,6 +5,5 @@ from .beat import PacketBeat, TlpBeat
 from .connect import connect_stream, stream_shape
 from .queue import Queue, RegisterSlice
 
-
 __all__ = ["Arbiter", "PacketBeat", "Queue", "RegisterSlice", "TlpBeat", "connect_stream", "rotate_priority",
            "stream_shape"]

@@ -13,7 +13,6 @@ Two kinds of beats are used everywhere:
 
 from amaranth.lib import data
 
-
 __all__ = ["TlpBeat", "PacketBeat"]
 
 

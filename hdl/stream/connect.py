@@ -3,7 +3,6 @@
 from amaranth.hdl import Shape, ShapeCastable
 from amaranth.lib import wiring
 
-
 __all__ = ["connect_stream", "stream_shape"]
 
 

@@ -6,7 +6,6 @@ about a format.
 
 from amaranth.lib import data, enum
 
-
 __all__ = ["Descriptor", "EventFlags", "EventSuppression", "QueueConfig", "Position", "Chain", "Completion"]
 
 

@@ -14,7 +14,6 @@ import random
 from amaranth.hdl import Const, ShapeCastable
 from amaranth.sim import Simulator
 
-
 __all__ = ["StreamBench"]
 
 

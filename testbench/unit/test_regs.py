@@ -5,7 +5,6 @@ import pytest
 from hdl.regs import Access, Field, RegisterFile, RegisterMap
 from testbench.unit.bench import StreamBench
 
-
 MAP = RegisterMap("sample", 16, [
     Field(name="identity", offset=0, width=16, access=Access.CONSTANT, reset=0x1AF4, doc="who we are"),
     Field(name="level", offset=2, width=8, access=Access.R, doc="an input"),

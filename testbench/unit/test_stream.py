@@ -1,7 +1,7 @@
 """The stream kit: order, throughput and no combinational path from ready to valid."""
 
-from amaranth.hdl import unsigned
 import pytest
+from amaranth.hdl import unsigned
 
 from hdl.stream import Arbiter, PacketBeat, Queue, RegisterSlice, connect_stream
 from testbench.unit.bench import StreamBench

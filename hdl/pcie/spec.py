@@ -82,7 +82,7 @@ class TlpHeader(data.Struct):
         return self.type[3:] == 0b10
 
 
-_DW0 = {name: shape for name, shape in TlpHeader.__annotations__.items() if name != "rest"}
+_DW0 = {name: shape for name, shape in data.Layout.cast(TlpHeader).members.items() if name != "rest"}
 
 
 class MemoryRequest(data.StructLayout):

@@ -19,8 +19,8 @@ AFTER_WRITE = (107.0, 160.0)        # what a read that follows a write to the sa
 
 @dataclass(frozen=True)
 class Profile:
-    """`points`: ns at min, p50, p95, p99, p99.9 and max; `per_byte`: ns for each byte beyond 64; `after_write`: range of
-    what a read pays that follows a write."""
+    """`points`: ns at min, p50, p95, p99, p99.9 and max; `per_byte`: ns for each byte beyond 64; `after_write`: range
+    of what a read pays that follows a write at once."""
     name: str
     points: tuple
     per_byte: float = NS_PER_BYTE
@@ -65,13 +65,17 @@ class Latency:
         self._random = random.Random(seed)
         self._logs = [math.log(point) for point in profile.points] if profile.points[0] else None
 
-    def round_trip(self, length=64, *, after_write=False):
-        """ns from the request to its first completion, for a read of `length` bytes."""
+    def round_trip(self, length=64, *, since_write=math.inf):
+        """ns from the request to its completion, for a read of `length` bytes.
+
+        The host settles a write before it serves a read behind it. That costs what `after_write` of the profile says
+        if the read follows at once, and less by the `since_write` ns that have passed since.
+        """
         time = self._draw()
         if length > 64:
             time += (length - 64) * self.profile.per_byte
-        if after_write:
-            time += self._random.uniform(*self.profile.after_write)
+        if since_write < self.profile.after_write[1]:
+            time += max(0.0, self._random.uniform(*self.profile.after_write) - since_write)
         return time
 
     def _draw(self):

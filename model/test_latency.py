@@ -39,12 +39,15 @@ def test_length_and_preceding_write_cost_more():
     assert Latency(flat).round_trip(4) == pytest.approx(500)
     assert Latency(flat).round_trip(64 + 448) == pytest.approx(500 + 448 * 0.29)
     latency = Latency(flat, seed=1)
-    extra = [latency.round_trip(after_write=True) - 500 for _ in range(2000)]
+    extra = [latency.round_trip(since_write=0) - 500 for _ in range(2000)]
     assert 106.9 < min(extra) < 109 and 158 < max(extra) < 160.1
+    later = [latency.round_trip(since_write=130) - 500 for _ in range(2000)]
+    assert min(later) == pytest.approx(0, abs=1e-9) and 28 < max(later) < 30.1
+    assert latency.round_trip(since_write=160) == pytest.approx(500)
 
 
 def test_profiles_for_tests():
-    assert {Latency("zero").round_trip(512, after_write=True) for _ in range(20)} == {0.0}
+    assert {Latency("zero").round_trip(512, since_write=0) for _ in range(20)} == {0.0}
     assert {round(Latency(fixed(300), seed=s).round_trip(512), 6) for s in range(20)} == {300.0}
     assert Profile("x", PUBLISHED["e5-warm"]).median == 550
 

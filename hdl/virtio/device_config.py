@@ -1,0 +1,106 @@
+"""The network device's configuration structure.
+
+Source: VIRTIO 1.4, sections "Network device configuration layout", "Device Configuration Space"; config_generation:
+section "Common configuration structure layout".
+"""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hdl.regs import RegisterBus, RegisterFile
+
+from .maps import NET_CONFIG
+from .spec import MIN_MTU, SPEED_UNKNOWN, Duplex, LinkStatus
+
+__all__ = ["DeviceConfig"]
+
+
+class DeviceConfig(wiring.Component):
+    """struct virtio_net_config, 28 bytes, read-only, filled from the straps.
+
+    `mac` and `mtu` are taken in the first cycle after reset and stay. `speed` is taken while the link is down, so it
+    stays while the driver sees the link up. The link's state follows `link_up`.
+
+    config_generation: a change is remembered; the first read of any part of the structure after it increments the
+    count. So it can't come back to an old value, however often the configuration changes between two reads.
+
+    Parameters
+    ----------
+    max_mtu : int
+        largest mtu that is shown; a strap outside 68 to `max_mtu` shows as the nearer end
+    max_pairs : int
+        max_virtqueue_pairs; 0 unless MQ or RSS is offered
+
+    Attributes
+    ----------
+    bus : In(RegisterBus())
+    mac : In(48)
+        [7:0] is byte 0 of the configuration, the first byte on the wire
+    mtu : In(16)
+    speed : In(32)
+        Mbit/s; anything above 0x7fffffff shows as unknown
+    link_up : In(1)
+    generation : Out(8)
+        config_generation
+    changed : Out(1)
+        pulse: what the driver may have read has changed
+    mtu_shown : Out(16)
+        the mtu that the driver reads
+    """
+
+    def __init__(self, max_mtu, max_pairs=0):
+        self.max_mtu = max_mtu
+        self.max_pairs = max_pairs
+        super().__init__({
+            "bus": In(RegisterBus()),
+            "mac": In(48),
+            "mtu": In(16),
+            "speed": In(32),
+            "link_up": In(1),
+            "generation": Out(8),
+            "changed": Out(1),
+            "mtu_shown": Out(16),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.registers = registers = RegisterFile(NET_CONFIG)
+        wiring.connect(m, wiring.flipped(self.bus), registers.bus)
+        mac = Signal(48)
+        status = Signal(LinkStatus)
+        speed = Signal(32)
+        sampled = Signal()
+        with m.If(~sampled):
+            m.d.sync += [sampled.eq(1), mac.eq(self.mac), self.mtu_shown.eq(self._limited(self.mtu))]
+        new_speed = Mux(self.speed[31], SPEED_UNKNOWN, self.speed)
+        changes = Signal()
+        m.d.comb += changes.eq((status.link_up != self.link_up) | (~status.link_up & (speed != new_speed)))
+        m.d.sync += [status.link_up.eq(self.link_up), self.changed.eq(changes)]
+        with m.If(~status.link_up):
+            m.d.sync += speed.eq(new_speed)
+        m.d.comb += [
+            registers.mac_low.eq(mac[:32]),
+            registers.mac_high.eq(mac[32:]),
+            registers.status.eq(status),
+            registers.max_virtqueue_pairs.eq(self.max_pairs),
+            registers.mtu.eq(self.mtu_shown),
+            registers.speed.eq(speed),
+            registers.duplex.eq(Duplex.FULL),
+        ]
+        self._count(m, changes)
+        return m
+
+    def _limited(self, mtu):
+        return Mux(mtu < MIN_MTU, MIN_MTU, Mux(mtu > self.max_mtu, self.max_mtu, mtu))
+
+    def _count(self, m, changes):
+        request = self.bus.request
+        unseen = Signal()
+        read = Signal()
+        m.d.comb += read.eq(request.valid & request.ready & ~request.p.write & request.p.strobe.any())
+        with m.If(read & unseen):
+            m.d.sync += [self.generation.eq(self.generation + 1), unseen.eq(0)]
+        # In the cycle of a change a read still shows the old value.
+        with m.If(changes):
+            m.d.sync += unseen.eq(1)

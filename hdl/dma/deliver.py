@@ -1,0 +1,139 @@
+"""Ready transactions, and which of them is delivered next."""
+
+from amaranth import *
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .read_records import READ_CLIENTS, ReadOpened, ReadReady
+
+__all__ = ["ReadyQueue", "DeliveryChoice", "room_beats"]
+
+
+def room_beats(config, row):
+    """Beats that a client of the table undertakes to take while its `room` is 1."""
+    return max(1, -(-row.most_bytes(config) // config.bytes_per_beat))
+
+
+class ReadyQueue(wiring.Component):
+    """Queue with a registered output. Latency 1 cycle; it is made large enough to take everything.
+
+    Parameters: `shape`; `depth`. Attributes: `i`, in, always ready; `o`, out.
+    """
+
+    def __init__(self, shape, depth):
+        self.shape = shape
+        self.depth = depth
+        super().__init__({"i": In(stream.Signature(shape, always_ready=True)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.store = store = fifo.SyncFIFO(width=Shape.cast(self.shape).width, depth=self.depth)
+        straight = Signal()
+        incoming, outgoing = Value.cast(self.i.payload), Value.cast(self.o.payload)
+        m.d.comb += [store.w_data.eq(incoming), store.w_en.eq(self.i.valid & ~straight)]
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.comb += [store.r_en.eq(1), straight.eq(~store.r_rdy)]
+            m.d.sync += [
+                outgoing.eq(Mux(store.r_rdy, store.r_data, incoming)),
+                self.o.valid.eq(store.r_rdy | self.i.valid),
+            ]
+        return m
+
+
+class DeliveryChoice(wiring.Component):
+    """Queues ready transactions by client and chooses the next to deliver: clients in the order of the table.
+
+    A transaction is chosen only if its client has `room`, and if all beats that are chosen but not yet taken by that
+    client fit into what `room` stands for (`room_beats`). A beat counts as taken 2 cycles after its transfer; from then
+    on `room` must take account of it.
+
+    A bulk client's parts of a long packet wait in a queue of their own until every older transaction of the client has
+    been chosen. `ReadIssue` sees to it that none is younger.
+
+    Parameters
+    ----------
+    config : NicConfig
+
+    Attributes
+    ----------
+    opened : stream of `ReadOpened`, in, always ready
+    ready : stream of `ReadReady`, in, always ready
+    chosen : stream of `ReadReady`, out
+        combinational; while it is not taken the choice may change
+    room_<client>, taken_<client> : In(1)
+        `taken_<client>`: a beat of the client is transferred in this cycle
+    idle : Out(1)
+        no beat of a chosen transaction waits to be taken
+    """
+
+    def __init__(self, config):
+        self.config = config
+        shape = ReadReady(config)
+        super().__init__({
+            "opened": In(stream.Signature(ReadOpened(config), always_ready=True)),
+            "ready": In(stream.Signature(shape, always_ready=True)),
+            "chosen": Out(stream.Signature(shape)),
+            **{f"room_{row.name}": In(1) for row in READ_CLIENTS},
+            **{f"taken_{row.name}": In(1) for row in READ_CLIENTS},
+            "idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        none_under_way = []
+        choice = []     # (eligible, stream) in order of preference
+        for row in READ_CLIENTS:
+            source = self._bulk(m, row) if row.bulk else self._queue(m, row, row.name, C(1))
+            eligible, idle = self._account(m, row, source)
+            choice.append((eligible, source))
+            none_under_way.append(idle)
+        with m.If(0):
+            pass
+        for eligible, source in choice:
+            with m.Elif(eligible):
+                m.d.comb += [
+                    self.chosen.valid.eq(1), self.chosen.payload.eq(source.payload),
+                    source.ready.eq(self.chosen.ready),
+                ]
+        m.d.comb += self.idle.eq(Cat(none_under_way).all())
+        return m
+
+    def _queue(self, m, row, name, condition):
+        m.submodules[name] = queue = ReadyQueue(self.ready.payload.shape(), self.config.tags)
+        m.d.comb += [
+            queue.i.valid.eq(self.ready.valid & (self.ready.payload.domain.client == row.client) & condition),
+            queue.i.payload.eq(self.ready.payload),
+        ]
+        return queue.o
+
+    def _bulk(self, m, row):
+        """The client's ordinary transactions, or, when there are none, parts of a long packet."""
+        ordinary = self._queue(m, row, row.name, ~self.ready.payload.long)
+        parts = self._queue(m, row, f"{row.name}_parts", self.ready.payload.long)
+        source = stream.Signature(self.ready.payload.shape()).create(path=(f"{row.name}_source",))
+        older = Signal(range(self.config.tags + 1), name=f"{row.name}_older")    # ordinary ones opened and not chosen
+        opened = self.opened.payload
+        m.d.sync += older.eq(older
+                             + (self.opened.valid & opened.last & ~opened.long & (opened.domain.client == row.client))
+                             - (ordinary.valid & ordinary.ready))
+        m.d.comb += [
+            source.valid.eq(ordinary.valid | (parts.valid & (older == 0))),
+            source.payload.eq(Mux(ordinary.valid, ordinary.payload.as_value(), parts.payload.as_value())),
+            ordinary.ready.eq(source.ready),
+            parts.ready.eq(source.ready & ~ordinary.valid & (older == 0)),
+        ]
+        return source
+
+    def _account(self, m, row, source):
+        """(may the transaction that `source` offers be chosen, nothing of the client is under way)"""
+        most = room_beats(self.config, row)
+        under_way = Signal(range(most + (1 << len(source.payload.beats))), name=f"{row.name}_under_way")
+        taken = Signal(name=f"{row.name}_taken")
+        eligible = Signal(name=f"{row.name}_eligible")
+        m.d.sync += [
+            taken.eq(getattr(self, f"taken_{row.name}")),
+            under_way.eq(under_way + Mux(source.valid & source.ready, source.payload.beats, 0) - taken),
+        ]
+        m.d.comb += eligible.eq(source.valid & getattr(self, f"room_{row.name}")
+                                & ((under_way + source.payload.beats <= most) | (under_way == 0)))
+        return eligible, under_way == 0

@@ -83,7 +83,7 @@ class HostCore:
         # Downstream
         self._sequence = itertools.count()
         self._completions = []      # heap of (ready, sequence, Read or None, function that makes the TLP, last)
-        self._requests = deque()    # (ready, TLP)
+        self.requests = deque()     # (ready, TLP)
         self._cq_out, self._rc_out = deque(), deque()
         self._rc_out_bytes = 0
         self._cq_blocked = self._rc_blocked = 0.0
@@ -184,7 +184,7 @@ class HostCore:
 
     def post(self, cycle, tlp):
         """Send a posted request, behind everything that was given before."""
-        self._requests.append((cycle, tlp))
+        self.requests.append((cycle, tlp))
 
     def request(self, cycle, make, done):
         """Send the non-posted request `make(tag)` as soon as one of 32 tags is free; `done(completions)` is called."""
@@ -211,7 +211,7 @@ class HostCore:
     def _send_downstream(self, now):
         """Give the link to what is ready first, as far as buffers have room."""
         while True:
-            request = self._requests[0] if self._requests else None
+            request = self.requests[0] if self.requests else None
             answer = self._completions[0] if self._completions else None
             if request and len(self._cq_out) >= ROOM_CQ:
                 self._cq_blocked, request = now + 1, None
@@ -226,7 +226,7 @@ class HostCore:
             if max(earliest, self._down.free) > now + 1:    # driven now, transferred at the next edge
                 return
             if request:
-                self._requests.popleft()
+                self.requests.popleft()
                 tlp = request[1]
                 self._cq_out.append(tlp)
                 self._count_request(tlp)
@@ -262,7 +262,7 @@ class HostCore:
                 reads.sample()
             else:
                 break
-        if self._requests or self._completions:
+        if self.requests or self._completions:
             self._send_downstream(now)
 
     def next_time(self):
@@ -270,7 +270,7 @@ class HostCore:
         times = [self.reads.next_sample]
         if self._arrivals:
             times.append(self._arrivals[0][0])
-        ready = [queue[0][0] for queue in (self._requests, self._completions) if queue]
+        ready = [queue[0][0] for queue in (self.requests, self._completions) if queue]
         if ready:
             times.append(max(min(ready), self._down.free) - 1)
         if self._cq_out or self._rc_out:
@@ -281,7 +281,7 @@ class HostCore:
     def idle(self):
         """Nothing is under way: no request of either side, no TLP on the link."""
         return not (self._arrivals or self.reads.outstanding or self._completions or self.requester.outstanding
-                    or self._requests or self._cq_out or self._rc_out)
+                    or self.requests or self._cq_out or self._rc_out)
 
     def forget_lost_tags(self):
         """After a reset of the function, which frees the tags of reads that were never completed."""
@@ -289,7 +289,7 @@ class HostCore:
 
     def reset(self, cycle):
         """A conventional reset: whatever is under way is gone, and the function is as after power-up."""
-        for queue in (self._arrivals, self._queued, self._queued_np, self._completions, self._requests, self._cq_out,
+        for queue in (self._arrivals, self._queued, self._queued_np, self._completions, self.requests, self._cq_out,
                       self._rc_out):
             queue.clear()
         self._rc_out_bytes = 0

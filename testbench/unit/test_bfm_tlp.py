@@ -76,7 +76,8 @@ def test_the_rtl_declares_the_same_fields():
         return [Const.cast(getattr(view, name)).value for name in names]
     request = memory_read(0x12_3456_7004, 60, 0x9c, 0x3b05, flags=2 << 12)
     assert fields(spec.MemoryRequest(), request, "length", "attr", "type", "four_dw", "with_data", "first_be",
-                  "last_be", "tag", "requester", "high", "low") == [15, 2, 0, 1, 0, 15, 15, 0x9c, 0x3b05, 0x12, 0x3456_7004]
+                  "last_be", "tag", "requester", "high", "low") == [
+        15, 2, 0, 1, 0, 15, 15, 0x9c, 0x3b05, 0x12, 0x3456_7004]
     reply = completion(0x3b05, 0x9c, 0x0008, status=1, byte_count=60, lower_address=4, payload=bytes(60), poisoned=True)
     assert fields(spec.Completion(), reply, "length", "ep", "type", "with_data", "byte_count", "status", "completer",
                   "lower_address", "tag", "requester") == [15, 1, 0b01010, 1, 60, 1, 8, 4, 0x9c, 0x3b05]

@@ -1,0 +1,84 @@
+"""Everything around the card: clock, reset, straps, host and MAC."""
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+
+from model.memory import HostMemory
+from testbench.bfm.host import Host
+from testbench.bfm.loop import CycleLoop
+from testbench.bfm.mac import Mac
+
+__all__ = ["Environment"]
+
+RESET_CYCLES = 4
+
+
+class Environment:
+    """
+        env = Environment(dut, link="gen3x16", profile="e5-warm", seed=7)
+        await env.start()
+        await env.host.config_read(0)
+
+    Parameters
+    ----------
+    dut : handle of the generated top level
+    link, profile, rcb64, seed
+        of the host, see `HostCore`
+    gbps, loopback
+        of the MAC, see `Mac`
+    mac, mtu, speed : int
+        straps; `speed` in Mb/s
+    period_ns : float
+
+    Attributes
+    ----------
+    loop : CycleLoop
+    memory : HostMemory
+    host : Host
+    mac : Mac
+    """
+
+    def __init__(self, dut, *, link="gen3x8", profile="e5-warm", rcb64=False, seed=1, gbps=None, loopback=False,
+                 mac=0x02_00_00_00_00_01, mtu=1500, speed=100_000, period_ns=4.0, memory=None):
+        self.dut = dut
+        self.period_ns = period_ns
+        self.memory = memory or HostMemory()
+        self.loop = CycleLoop(dut.clk, period_ns)
+        self.loop.held = True
+        self.host = Host(dut, dut.clk, self.loop, self.memory, link=link, profile=profile, rcb64=rcb64, seed=seed)
+        self.mac = Mac(dut, dut.clk, self.loop, gbps=gbps, loopback=loopback)
+        dut.rst.value = 1
+        dut.link_up.value = 1
+        dut.cfg_mac.value = mac
+        dut.cfg_mtu.value = mtu
+        dut.cfg_speed.value = speed
+
+    @property
+    def now(self):
+        """Cycle number."""
+        return self.loop.cycle
+
+    async def start(self):
+        """Start the clock and take the card out of its first reset."""
+        cocotb.start_soon(Clock(self.dut.clk, self.period_ns, "ns").start())
+        self.loop.start()
+        await self.reset()
+
+    async def reset(self):
+        """Reset the card, and forget what was under way on every stream."""
+        self.loop.held = True
+        self.loop.wake()
+        self.dut.rst.value = 1
+        self.host.clear()
+        self.mac.clear()
+        await self.clocks(RESET_CYCLES)
+        self.dut.rst.value = 0
+        await self.clocks(1)
+        self.loop.held = False
+
+    async def clocks(self, count):
+        """Wait for `count` rising edges."""
+        edge = RisingEdge(self.dut.clk)
+        for _ in range(count):
+            await edge

@@ -159,6 +159,12 @@ class HostMemory:
         offset = address - arena.base
         arena.bytes[offset:offset + len(data)] = data
 
+    def view(self, address, length):
+        """The bytes themselves as a writable memoryview: as unchecked as `read` and `write`, and without copies."""
+        arena = self._arena(address, length)
+        offset = address - arena.base
+        return memoryview(arena.bytes)[offset:offset + length]
+
     def read_u16(self, address):
         return int.from_bytes(self.read(address, 2), "little")
 

@@ -162,3 +162,14 @@ def test_watchers_see_writes_that_touch_their_range(memory):
     memory.unwatch(handle)
     memory.device_write(a + 0x1000, b"late")
     assert len(seen) == 3
+
+
+def test_a_view_is_the_memory_itself(memory):
+    address = memory.allocate(16)
+    view = memory.view(address + 4, 8)
+    view[2:4] = b"ab"
+    assert memory.read(address, 16) == bytes(6) + b"ab" + bytes(8)
+    memory.write(address + 4, b"z")
+    assert view[0] == ord("z")
+    with pytest.raises(HostMemoryError, match="no memory at"):
+        memory.view(0x1000, 4)

@@ -1,0 +1,271 @@
+"""Virtqueues of the network driver: rings with doorbell, interrupt and buffers."""
+
+from itertools import islice
+
+from model import formats
+from testbench.driver.framing import TOGETHER
+from testbench.driver.platform import DeviceError, DriverError
+from testbench.driver.ring import PackedRing
+from testbench.driver.virtio_pci import QueueSetup
+
+__all__ = ["ReceiveQueue", "TransmitQueue"]
+
+
+class NetQueue:
+    """What both directions share.
+
+    Parameters
+    ----------
+    nic : Nic
+    index, size : of the virtqueue
+    buffer_bytes, buffer_count : of its buffers
+    """
+
+    def __init__(self, nic, index, size, *, buffer_bytes, buffer_count):
+        self.index = index
+        self._nic = nic
+        self._host = nic.host
+        self._platform = nic.platform
+        self._options = nic.options
+        self._statistics = nic.statistics
+        self._memory = memory = nic.host.memory
+        self._closed = False
+        self._used = nic.platform.event()
+        name = f"{'transmitq' if index & 1 else 'receiveq'}{index // 2 + 1}"
+        self.ring = PackedRing(memory, size, style=nic.options.style,
+                               label=lambda address, length, what: nic.host.label(address, length, f"{name} {what}"))
+        align = nic.options.buffer_align
+        stride = -(-buffer_bytes // align) * align
+        self._buffers_at = memory.allocate(stride * buffer_count, align)
+        nic.host.label(self._buffers_at, stride * buffer_count, f"{name} buffers")
+        self._buffers = [self._buffers_at + stride * i for i in range(buffer_count)]
+        self._views = [memory.view(address, buffer_bytes) for address in self._buffers]
+        self.ring.disable_interrupts()
+        self._watch = None
+        if nic.options.polling and not nic.options.poll_ns:
+            self._watch = memory.watch(self.ring.descriptors, size * formats.DESC_BYTES, lambda *_: self._used.set())
+
+    async def enable(self, vector):
+        """Tell the device of the queue."""
+        virtio = self._nic.virtio
+        ring = self.ring
+        self._doorbell_at = await virtio.set_up_queue(
+            self.index, QueueSetup(ring.size, ring.descriptors, ring.driver, ring.device, vector))
+        self._doorbell = virtio.doorbell(self.index)
+
+    async def kick(self):
+        """Ring the doorbell, unless the device does without."""
+        if self.ring.doorbell_wanted():
+            self._statistics["doorbells"] += 1
+            await self._host.mmio_write(self._doorbell_at, *self._doorbell)
+        else:
+            self._statistics["doorbells_saved"] += 1
+
+    def interrupt(self):
+        """A used buffer notification has come."""
+        self._used.set()
+
+    async def wait_used(self, timeout_ns=None):
+        """Until a buffer is used that was not yet collected; at once if there is one. Raises `TimeoutError`."""
+        deadline = None if timeout_ns is None else self._platform.now() + timeout_ns
+        while not self.ring.has_used():
+            await self._nic.check()
+            if self._closed:
+                raise DriverError(f"queue {self.index} was stopped")
+            left = None if deadline is None else deadline - self._platform.now()
+            if left is not None and left <= 0:
+                raise TimeoutError(f"no buffer of queue {self.index} was used within {timeout_ns} ns")
+            self._statistics["waits"] += 1
+            await self._wait_for_news(left)
+
+    async def _wait_for_news(self, timeout_ns):
+        if self._options.polling and not self._watch:
+            poll_ns = self._options.poll_ns
+            await self._platform.sleep(poll_ns if timeout_ns is None else min(poll_ns, timeout_ns))
+            return
+        # Arm, then look again, then sleep: whatever is used before arming is seen, and what comes later wakes us.
+        self._used.clear()
+        if not self._options.polling:
+            self.ring.enable_interrupts()
+        if self.ring.has_used() or await self._platform.wait(self._used, timeout_ns):
+            # After a timeout interrupts stay on: somebody else may be waiting too.
+            self.ring.disable_interrupts()
+
+    def wake(self):
+        """Make everybody who waits look around."""
+        self._used.set()
+
+    def close(self):
+        """Take everything back, from a device that is reset or was never live."""
+        self._closed = True
+        self.ring.close()
+        if self._watch:
+            self._memory.unwatch(self._watch)
+        self._memory.free(self._buffers_at)
+        self.wake()
+
+
+class TransmitQueue(NetQueue):
+    """Frames on their way out. `slack` bytes of each buffer are for framings that leave gaps."""
+
+    def __init__(self, nic, index, size, *, header_bytes, frame_bytes, slack):
+        super().__init__(nic, index, size, buffer_bytes=header_bytes + frame_bytes + slack, buffer_count=size)
+        self._header = bytes(header_bytes)
+        self._frame_bytes = frame_bytes
+        self._free = list(reversed(range(size)))
+
+    def reclaim(self):
+        """Take back the buffers of frames that are sent."""
+        done = self.ring.collect()
+        self._statistics["used"] += len(done)
+        for number, _ in done:
+            self._free.append(number)
+
+    def room(self):
+        """Frames of one descriptor that fit now."""
+        if self.ring.free < max(1, self.ring.size // 2) or not self._free:
+            self.reclaim()
+        return min(self.ring.free, len(self._free))
+
+    def post(self, frame, framing):
+        """Make a frame available, without ringing; False if there is no room for it now."""
+        data = self._header + frame
+        self._check(frame)
+        if framing.room(len(data)) > len(self._views[0]):
+            raise DriverError(f"{framing} needs {framing.room(len(data))} bytes, a buffer has {len(self._views[0])}")
+        pieces = framing.place(0, len(data))
+        if len(pieces) > self.ring.size:
+            raise DriverError(f"{len(pieces)} elements in a ring of {self.ring.size}")
+        if self.room() == 0 or len(pieces) > self.ring.free:
+            self.reclaim()
+            if not self._free or len(pieces) > self.ring.free:
+                return False
+        number = self._free.pop()
+        view, base = self._views[number], self._buffers[number]
+        for at, first, end in pieces:
+            view[at:at + end - first] = data[first:end]
+        self.ring.add([(base + at, end - first, False) for at, first, end in pieces], number)
+        self._count([frame])
+        return True
+
+    def post_many(self, frames):
+        """Make frames of one descriptor each available, without ringing; the caller knows that there is `room`."""
+        numbers = [self._free.pop() for _ in frames]
+        lengths = []
+        for number, frame in zip(numbers, frames):
+            self._check(frame)
+            data = self._header + frame
+            self._views[number][:len(data)] = data
+            lengths.append(len(data))
+        self.ring.add_batch([self._buffers[number] for number in numbers], lengths, False, numbers)
+        self._count(frames)
+
+    def _check(self, frame):
+        if not 0 < len(frame) <= self._frame_bytes:
+            raise DriverError(f"frame of {len(frame)} bytes, 1 to {self._frame_bytes} can be sent")
+
+    def _count(self, frames):
+        self._statistics["tx_frames"] += len(frames)
+        self._statistics["tx_bytes"] += sum(map(len, frames))
+
+    async def send(self, frame, framing):
+        while not self.post(frame, framing):
+            await self.wait_used()
+        await self.kick()
+
+    async def send_many(self, frames, framing, batch):
+        """Send all of `frames`, a doorbell after each `batch` and whenever the ring is full."""
+        frames = iter(frames)
+        while chunk := list(islice(frames, batch)):
+            while chunk:
+                posted = self._post_some(chunk, framing)
+                chunk = chunk[posted:]
+                if posted:
+                    await self.kick()
+                if chunk:
+                    await self.wait_used()
+
+    def _post_some(self, frames, framing):
+        """Post as many of `frames` as fit, and tell how many."""
+        if framing is TOGETHER:
+            count = min(self.room(), len(frames))
+            if count:
+                self.post_many(frames[:count])
+            return count
+        for count, frame in enumerate(frames):
+            if not self.post(frame, framing):
+                return count
+        return len(frames)
+
+    async def flush(self, timeout_ns=None):
+        """Until the device has used all that was sent."""
+        self.reclaim()
+        while self.ring.in_flight:
+            await self.wait_used(timeout_ns)
+            self.reclaim()
+
+
+class ReceiveQueue(NetQueue):
+    """Buffers for frames on their way in, and frames not yet asked for."""
+
+    def __init__(self, nic, index, size, *, header_bytes, frame_bytes):
+        framing = nic.options.receive_framing
+        length = header_bytes + frame_bytes
+        self._pieces = framing.place(0, length)
+        if len(self._pieces) > size:
+            raise DriverError(f"receive buffers of {len(self._pieces)} elements in a ring of {size}")
+        count = size // len(self._pieces)
+        if nic.options.receive_buffers is not None:
+            count = min(count, nic.options.receive_buffers)
+        super().__init__(nic, index, size, buffer_bytes=framing.room(length), buffer_count=count)
+        self._length = length
+        self._header_bytes = header_bytes
+        # What stands before a frame while no offload is negotiated: all 0 but num_buffers, which is 1.
+        self._header = bytes(10) + b"\1\0" + bytes(header_bytes - 12)
+        self._idle = list(range(count))         # buffers that the device doesn't have
+        # Idle buffers at which to refill: early enough for the device to keep most of them.
+        self._refill_at = max(1, min(nic.options.refill_batch, count // 4))
+        self.refill()
+
+    def refill(self):
+        """Make all idle buffers available; the caller rings."""
+        numbers, self._idle = self._idle, []
+        if len(self._pieces) == 1:
+            at = self._pieces[0][0]
+            self.ring.add_batch([self._buffers[number] + at for number in numbers], [self._length] * len(numbers),
+                                True, numbers)
+            return
+        for number in numbers:
+            base = self._buffers[number]
+            self.ring.add([(base + at, end - first, True) for at, first, end in self._pieces], number)
+
+    def collect(self, limit=None):
+        """Frames that have come, at most `limit`; their buffers are idle then."""
+        done = self.ring.collect(limit)
+        self._statistics["used"] += len(done)
+        frames = [self._frame(number, written) for number, written in done]
+        self._idle += [number for number, _ in done]
+        self._statistics["rx_frames"] += len(frames)
+        self._statistics["rx_bytes"] += sum(map(len, frames))
+        return frames
+
+    def _frame(self, number, written):
+        view = self._views[number]
+        if len(self._pieces) == 1:
+            at = self._pieces[0][0]
+            data = bytes(view[at:at + written])
+        else:
+            data = b"".join(view[at:at + end - first] for at, first, end in self._pieces)[:written]
+        if data[:self._header_bytes] != self._header or written == self._header_bytes:
+            raise DeviceError(f"receive buffer of queue {self.index} with {written} bytes has the header "
+                              f"{data[:self._header_bytes].hex()}, where {self._header.hex()} was expected")
+        return data[self._header_bytes:]
+
+    async def receive_many(self, limit, timeout_ns):
+        """1 to `limit` frames."""
+        await self.wait_used(timeout_ns)
+        frames = self.collect(limit)
+        if len(self._idle) >= self._refill_at:
+            self.refill()
+            await self.kick()
+        return frames

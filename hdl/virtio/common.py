@@ -36,11 +36,12 @@ class CommonConfig(wiring.Component):
     - queue_enable takes 1 only; 0 is ignored. It stays 0 while queue_size is 0 or above the maximum.
     - The fields of an enabled queue do not change, but for its vector. The low bits of its addresses that the ring
       format wants 0 are taken as 0.
+    - Before FEATURES_OK, a queue_size that is not a power of 2 reads 0: only packed rings may have one.
     - A queue_select without a queue shows queue_size, queue_enable and the addresses as 0, and its vector as NO_VECTOR;
       writes are ignored.
     - While a reset is under way (`quiesce`) writes are ignored.
 
-    A read is answered in the next cycle; after an access to queue_select or any write, the next request waits 3 cycles.
+    A read is answered in the next cycle; after a write the next request waits 2 cycles.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ class CommonConfig(wiring.Component):
         self._connect_features(m, registers, negotiation, status)
         self._connect_status(m, registers, negotiation, status)
         self._connect_config_vector(m, registers)
-        self._connect_queues(m, registers, table)
+        self._connect_queues(m, registers, table, status)
         m.d.comb += [
             registers.clear.eq(self.clear),
             registers.num_queues.eq(self.queues),
@@ -122,7 +123,7 @@ class CommonConfig(wiring.Component):
     def _connect_bus(self, m, registers):
         """Give requests to the registers one by one, and drop writes during a reset."""
         request = self.bus.request
-        # Cycles until a write has reached everything that a read shows
+        # Cycles until a write has reached everything that a read shows: the memory, the row, the judgement of the row
         settling = Signal(2)
         drop = Signal()
         m.d.comb += [
@@ -137,7 +138,7 @@ class CommonConfig(wiring.Component):
         with m.If(settling != 0):
             m.d.sync += settling.eq(settling - 1)
         with m.Elif(request.valid & request.ready & request.p.write):
-            m.d.sync += settling.eq(3)
+            m.d.sync += settling.eq(2)
 
     def _connect_features(self, m, registers, negotiation, status):
         m.d.comb += [
@@ -181,14 +182,17 @@ class CommonConfig(wiring.Component):
         m.d.sync += self.config_vector.eq(Cat(written[:11], ~usable))
         m.d.comb += registers.config_msix_vector.eq(Mux(usable, written, NO_VECTOR))
 
-    def _connect_queues(self, m, registers, table):
+    def _connect_queues(self, m, registers, table, status):
         row = table.row
         exists = Signal()
         vector = Signal(16)
+        is_power_of_2 = (row.size & (row.size - 1)) == 0
+        presentable = Signal()
+        m.d.sync += presentable.eq(exists & (status.features_ok | is_power_of_2))
         m.d.comb += [
             exists.eq(registers.queue_select < self.queues),
             vector.eq(Mux(exists & self._usable(row.vector), row.vector, NO_VECTOR)),
-            registers.queue_size.eq(Mux(exists, row.size, 0)),
+            registers.queue_size.eq(Mux(presentable, row.size, 0)),
             registers.queue_msix_vector.eq(vector),
             registers.queue_enable.eq(exists & row.enabled),
             registers.queue_notify_off.eq(Mux(exists, registers.queue_select, 0)),

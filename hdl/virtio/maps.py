@@ -6,6 +6,8 @@ configuration layout". Fields of 64 bits are two of 32, low half first, as the d
 
 from hdl.regs import Access, Field, RegisterMap
 
+from .spec import NO_VECTOR
+
 __all__ = ["COMMON_CONFIG", "ISR_STATUS", "NET_CONFIG", "ADDRESS_FIELDS"]
 
 
@@ -22,13 +24,14 @@ COMMON_CONFIG = RegisterMap("common config", 64, [
     _field(4, 32, "device_feature", Access.R, "offered features of that window"),
     _field(8, 32, "driver_feature_select", Access.RW, "window of driver_feature"),
     _field(12, 32, "driver_feature", Access.EXTERNAL, "accepted features of that window; offered ones read back"),
-    _field(16, 16, "config_msix_vector", Access.EXTERNAL, "vector of configuration changes; 0xffff is none"),
+    _field(16, 16, "config_msix_vector", Access.EXTERNAL, "vector of configuration changes; 0xffff is none",
+           reset=NO_VECTOR),
     _field(18, 16, "num_queues", Access.R, "virtqueues, without administration virtqueues"),
     _field(20, 8, "device_status", Access.EXTERNAL, "status bits; writing 0 resets the device"),
     _field(21, 8, "config_generation", Access.R, "changes when the device configuration has changed"),
     _field(22, 16, "queue_select", Access.RW, "virtqueue of the fields from queue_size on"),
     _field(24, 16, "queue_size", Access.EXTERNAL, "descriptors of the ring; the largest after reset; 0: no such queue"),
-    _field(26, 16, "queue_msix_vector", Access.EXTERNAL, "vector of the queue; 0xffff is none"),
+    _field(26, 16, "queue_msix_vector", Access.EXTERNAL, "vector of the queue; 0xffff is none", reset=NO_VECTOR),
     _field(28, 16, "queue_enable", Access.EXTERNAL, "writing 1 enables the queue"),
     _field(30, 16, "queue_notify_off", Access.R, "doorbell of the queue, in units of notify_off_multiplier"),
     *(_field(32 + 4 * n, 32, name, Access.EXTERNAL, f"{area}, {half} half")

@@ -115,6 +115,7 @@ def test_values_after_reset():
 @pytest.mark.requirements("PCI-040", "PCI-044", "PCI-095", "PCI-011", "PCI-012", "PCI-013")
 def test_queues_are_apart():
     async def body(ctx, dut, driver):
+        await driver.negotiate()
         for queue in range(QUEUES):
             await driver.set_up(queue, size=16 + queue, vector=queue)
         for queue in reversed(range(QUEUES)):
@@ -156,6 +157,7 @@ def test_address_widths(field, size, order):
 @pytest.mark.parametrize("high_first", [False, True])
 def test_byte_writes(field, value, high_first):
     async def body(ctx, dut, driver):
+        await driver.negotiate()
         for lane in sorted(range(field[1]), reverse=high_first):
             await driver.write((field[0] + lane, 1), value >> 8 * lane)
         assert await driver.read(field) == value
@@ -234,6 +236,20 @@ def test_size_is_judged_at_enable(size, enabled):
         await driver.write(QUEUE_ENABLE, 1)
         assert await driver.read(QUEUE_ENABLE) == enabled
     assert simulate(body) == [setup_of(2, size=size)] * enabled
+
+
+@pytest.mark.requirements("PCI-037", "PCI-043")
+@pytest.mark.parametrize("size_max, before", [(1000, 0), (1024, 1024), (1, 1), (32768, 32768), (32767, 0)])
+def test_size_without_packed_ring_is_a_power_of_2(size_max, before):
+    async def body(ctx, dut, driver):
+        assert await driver.read(QUEUE_SIZE) == before
+        await driver.negotiate(high=0b001)      # refused: no packed ring
+        assert await driver.read(QUEUE_SIZE) == before
+        await driver.negotiate()
+        assert await driver.read(QUEUE_SIZE) == size_max
+        await driver.write(QUEUE_SIZE, 96)
+        assert await driver.read(QUEUE_SIZE) == 96
+    simulate(body, queue_size_max=size_max)
 
 
 def test_low_address_bits_are_taken_as_0():
@@ -411,8 +427,9 @@ def test_back_to_back_requests_see_each_other():
     bench.process(lambda ctx: Driver(ctx, dut).clear())
     requests = [{"write": 1, "address": 20, "data": queue << 16, "strobe": 0b1100} | extra
                 for queue in (5, 2, 4) for extra in (
-                    {}, {"write": 0, "address": 28}, {"address": 24, "data": 16 + queue, "strobe": 3},
-                    {"write": 0, "address": 24}, {"write": 0, "address": 20})]
+                    {}, {"write": 0, "address": 28}, {"address": 24, "data": 1 << queue, "strobe": 3},
+                    {"write": 0, "address": 24}, {"write": 0, "address": 20},
+                    {"address": 24, "data": 3, "strobe": 3}, {"write": 0, "address": 24})]
 
     async def put(ctx):
         await ctx.tick().repeat(20)
@@ -422,10 +439,10 @@ def test_back_to_back_requests_see_each_other():
             await ctx.tick().until(dut.bus.request.ready)
         ctx.set(dut.bus.request.valid, 0)
     bench.process(put)
-    answers = bench.get(dut.bus.response, count=9)
+    answers = bench.get(dut.bus.response, count=12)
     bench.run()
     assert answers == [value for queue in (5, 2, 4)
-                       for value in (queue << 16, 0xffff_0000 | 16 + queue, queue << 16)]
+                       for value in (queue << 16, 0xffff_0000 | 1 << queue, queue << 16, 0xffff_0000)]
 
 
 @pytest.mark.parametrize("vectors", [0, 2049])

@@ -78,6 +78,15 @@ def test_order_under_stalls(seed):
     assert [(bell[0], bell[2]) for bell in bells] == [(queue, n) for n, queue in enumerate(queues)]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_doorbells_between_reads(seed):
+    """A doorbell behind a read that is not yet answered rings once."""
+    accesses = [{"address": n % 6 * 4096, "data": n << 16, "strobe": 0b1111, "write": n % 3 != 1} for n in range(60)]
+    bells, answers = ring(accesses, stall=0.5, seed=seed)
+    assert [bell[2] for bell in bells] == [n for n in range(60) if n % 3 != 1]
+    assert answers == [0] * 20
+
+
 def test_a_doorbell_a_cycle_after_one_cycle():
     dut = Notify(6, 4096)
     bench = StreamBench(dut)

@@ -46,7 +46,7 @@ class Host:
     Attributes
     ----------
     core : HostCore
-        with `rules`, `statistics`, `inject`, `send_completion`, `np_hold`
+        whose `rules`, `statistics` and `inject` belong to the host's as well
     rq, cc, cq, rc
         the sinks and sources, for back-pressure and gaps
     intx : bool
@@ -66,6 +66,7 @@ class Host:
         self.core = HostCore(memory, cycle_ns=loop.period_ns, **options)
         self.rules = self.core.rules
         self.statistics = self.core.statistics
+        self.inject = self.core.inject
         self.timeout_ns = 100_000
         self.intx = False
         self.errors = []
@@ -141,6 +142,11 @@ class Host:
         if not result:
             raise RequestFailed(None, make(0))
         return result
+
+    def hold_reads(self, held):
+        """For tests: 0 on `rq_np_ready` as long as `held`, while posted requests go on."""
+        self.core.np_hold = held
+        self.loop.wake()
 
     def send_completion(self, tlp):
         """Send a completion that the device has not asked for."""

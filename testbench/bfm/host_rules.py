@@ -45,51 +45,84 @@ class Rules:
 
     def check_request(self, tlp, label, outstanding):
         """A TLP on `rq`; `label` of its address, and the tags that are `outstanding`."""
-        def demand(condition, what):
-            if not condition:
-                raise ProtocolError(f"{what}: {tlp}")
-        demand(not tlp.poisoned and not tlp.digest, "poisoned, or with digest")
-        demand(self.requester is None or tlp.requester == self.requester, f"requester id is not {self.requester}")
-        if tlp.kind is Kind.MESSAGE:
-            demand(tlp.code in DEVICE_MESSAGES, "a message that an endpoint doesn't send")
-            return
-        demand(tlp.kind in (Kind.MEMORY_READ, Kind.MEMORY_WRITE), "neither memory request nor message")
-        demand(self.bus_master, "memory request while Bus Master Enable is 0 (rules.bus_master)")
-        address, length = tlp.address, tlp.length
-        demand(tlp.four_dw == (address >= 1 << 32), "4-DW header below, or 3-DW header for above 4 GiB")
-        demand((address & 0xfff) + length <= 4096, "crosses 4 KiB")
-        demand(not tlp.at, "AT is not 0")
-        if length > 4:
-            demand(tlp.first_be in FIRST_ENABLES and tlp.last_be in LAST_ENABLES, "byte enables with a gap")
-        else:
-            demand(not tlp.last_be and tlp.first_be in CONTIGUOUS, "byte enables of one DW")
-        demand(label not in STRICT_LABELS or not tlp.attr & 2, f"Relaxed Ordering on {label}")
-        if tlp.kind is Kind.MEMORY_WRITE:
-            demand(length <= self.mps, f"longer than Max_Payload_Size, {self.mps} (rules.mps)")
-            return
-        demand(length <= self.mrrs, f"longer than Max_Read_Request_Size, {self.mrrs} (rules.mrrs)")
-        demand(self.extended_tags or tlp.tag < 32, "tag above 31 without Extended Tag Enable (rules.extended_tags)")
-        demand(tlp.tag not in outstanding, "tag is outstanding")
+        complaint = self._about_request(tlp, label)
+        if complaint is None and tlp.kind is Kind.MEMORY_READ:
+            complaint = self._about_read(tlp, outstanding)
+        if complaint is not None:
+            raise ProtocolError(f"{complaint}: {tlp}")
 
     def check_completion(self, tlp, request, received):
         """A TLP on `cc` for `request`, of which `received` bytes have come before."""
-        def demand(condition, what):
-            if not condition:
-                raise ProtocolError(f"{what}: {tlp} for {request}")
-        demand(not tlp.digest, "with digest")
-        demand(tlp.requester == request.requester, "requester id is not the request's")
-        demand(tlp.traffic_class == request.traffic_class and tlp.attr == request.attr, "traffic class or attributes")
-        demand(self.requester is None or tlp.completer == self.requester, f"completer id is not {self.requester}")
-        if tlp.status != Status.SUCCESS:
-            demand(not tlp.with_data, "data with an error status")
-            return
+        complaint = self._about_completion(tlp, request)
+        if complaint is None and tlp.status == Status.SUCCESS:
+            complaint = self._about_data(tlp, request, received)
+        if complaint is not None:
+            raise ProtocolError(f"{complaint}: {tlp} for {request}")
+
+    # What is wrong, or None. Each TLP comes by here: nothing is formatted before it is needed.
+
+    def _about_request(self, tlp, label):
+        if tlp.poisoned or tlp.digest:
+            return "poisoned, or with digest"
+        if self.requester is not None and tlp.requester != self.requester:
+            return f"requester id is not {self.requester:#x}"
+        if tlp.kind is Kind.MESSAGE:
+            return None if tlp.code in DEVICE_MESSAGES else "a message that an endpoint doesn't send"
+        if tlp.kind is not Kind.MEMORY_READ and tlp.kind is not Kind.MEMORY_WRITE:
+            return "neither memory request nor message"
+        if not self.bus_master:
+            return "memory request while Bus Master Enable is 0 (rules.bus_master)"
+        address, length = tlp.address, tlp.length
+        if tlp.four_dw != (address >= 1 << 32):
+            return "4-DW header below, or 3-DW header for above 4 GiB"
+        if (address & 0xfff) + length > 4096:
+            return "crosses 4 KiB"
+        if tlp.at:
+            return "AT is not 0"
+        if length > 4 and (tlp.first_be not in FIRST_ENABLES or tlp.last_be not in LAST_ENABLES):
+            return "byte enables with a gap"
+        if length == 4 and (tlp.last_be or tlp.first_be not in CONTIGUOUS):
+            return "byte enables of one DW"
+        if label in STRICT_LABELS and tlp.attr & 2:
+            return f"Relaxed Ordering on {label}"
+        if tlp.kind is Kind.MEMORY_WRITE and length > self.mps:
+            return f"longer than Max_Payload_Size, {self.mps} (rules.mps)"
+        return None
+
+    def _about_read(self, tlp, outstanding):
+        if tlp.length > self.mrrs:
+            return f"longer than Max_Read_Request_Size, {self.mrrs} (rules.mrrs)"
+        if tlp.tag > 31 and not self.extended_tags:
+            return "tag above 31 without Extended Tag Enable (rules.extended_tags)"
+        if tlp.tag in outstanding:
+            return "tag is outstanding"
+        return None
+
+    def _about_completion(self, tlp, request):
+        if tlp.digest:
+            return "with digest"
+        if tlp.requester != request.requester:
+            return "requester id is not the request's"
+        if tlp.traffic_class != request.traffic_class or tlp.attr != request.attr:
+            return "traffic class or attributes are not the request's"
+        if self.requester is not None and tlp.completer != self.requester:
+            return f"completer id is not {self.requester:#x}"
+        if tlp.status != Status.SUCCESS and tlp.with_data:
+            return "data with an error status"
+        return None
+
+    def _about_data(self, tlp, request, received):
+        if request.kind is not Kind.MEMORY_READ:
+            if tlp.with_data != (request.kind is Kind.CONFIG_READ):
+                return "data, or none, with a configuration request"
+            return None if tlp.byte_count == 4 and not tlp.lower_address else "byte count 4, lower address 0 expected"
         first, end = request.enabled()
-        if request.kind is Kind.MEMORY_READ:
-            expected = max(1, end - first) - received
-            address = request.address + first + received
-            demand(tlp.byte_count == expected, f"byte count is not {expected}")
-            demand(tlp.lower_address == address & 0x7f, f"lower address is not {address & 0x7f:#x}")
-            demand(tlp.with_data and len(tlp.payload) <= self.mps, "no data, or too much")
-        else:
-            demand(tlp.with_data == (request.kind is Kind.CONFIG_READ), "data, or none, with a configuration request")
-            demand(tlp.byte_count == 4 and not tlp.lower_address, "byte count 4 and lower address 0 expected")
+        expected = max(1, end - first) - received
+        address = request.address + first + received & 0x7f
+        if tlp.byte_count != expected:
+            return f"byte count is not {expected}"
+        if tlp.lower_address != address:
+            return f"lower address is not {address:#x}"
+        if not tlp.with_data or len(tlp.payload) > self.mps:
+            return "no data, or more than Max_Payload_Size"
+        return None

@@ -92,12 +92,7 @@ class StreamMonitor(BusMonitor):
             self._demand(beat == self._offered, cycle, "payload changed before a transfer")
         self._offered = None if ready else beat
         if ready:
-            try:
-                self._beat(cycle, *beat)
-            except StreamError:
-                raise
-            except AssertionError as error:
-                self._demand(False, cycle, str(error))
+            self._beat(cycle, *beat)
 
     def _sample(self, cycle):
         try:
@@ -124,18 +119,27 @@ class StreamSink(StreamMonitor):
     open : bool
         whether the model behind the sink takes anything
     paused : bool
-        for tests: 0 on `ready` as long as this is True
+        for tests: 0 on `ready` from the next edge on, as long as this is True
     """
 
     def __init__(self, entity, name, clock, loop, **options):
         super().__init__(entity, name, clock, loop, **options)
         self.open = True
-        self.paused = False
+        self._paused = False
         self._stall = None
         self._driven = 0
         self._ready_handle = getattr(self.bus, self._ready)
         self._ready_handle.value = 0
         loop.add(DRIVE, self._drive)
+
+    @property
+    def paused(self):
+        return self._paused
+
+    @paused.setter
+    def paused(self, value):
+        self._paused = value
+        self.loop.wake()
 
     def stall(self, pattern, seed=1):
         """Back-pressure: `pattern` is the share of cycles in which `ready` is 0, or an iterator of bools that says of
@@ -145,6 +149,7 @@ class StreamSink(StreamMonitor):
             self._stall = iter(lambda: rng.random() < pattern, None) if pattern else None
         else:
             self._stall = None if pattern is None else iter(pattern)
+        self.loop.wake()
 
     def _is_ready(self):
         return self._driven
@@ -154,7 +159,7 @@ class StreamSink(StreamMonitor):
 
     def _drive(self, cycle):
         stalled = self._stall is not None and next(self._stall, False)
-        ready = int(self.open and not self.paused and not stalled)
+        ready = int(self.open and not self._paused and not stalled)
         if ready != self._driven:
             self._driven = ready
             self._ready_handle.value = ready

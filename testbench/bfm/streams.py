@@ -21,7 +21,10 @@ class TlpMonitor(StreamMonitor):
         self._assembler = TlpAssembler(len(self.bus.data))
 
     def _beat(self, cycle, *beat):
-        tlp = self._assembler.push(*beat)
+        try:
+            tlp = self._assembler.push(*beat)
+        except AssertionError as error:
+            raise StreamError(f"{self.name} at cycle {cycle}: {error}") from None
         if tlp is not None:
             self._recv(tlp)
 
@@ -48,8 +51,12 @@ class TlpSource(StreamSource):
 
     _signals, _payload = TLP_SIGNALS, TLP_PAYLOAD
 
+    def __init__(self, entity, name, clock, loop, **options):
+        super().__init__(entity, name, clock, loop, **options)
+        self._width = len(self.bus.data)
+
     def _make_beats(self, tlp):
-        width = len(self.bus.data)
+        width = self._width
         for first, last, header, keep, data in to_beats(tlp, width):
             yield first, last, header if first else None, keep, fill_unused(data, 32 * keep.bit_length(), width)
 

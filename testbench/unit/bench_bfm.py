@@ -14,6 +14,7 @@ from testbench.bfm import (
     Frame,
     Kind,
     MessageCode,
+    ProtocolError,
     RequestFailed,
     Status,
     StreamError,
@@ -227,12 +228,10 @@ async def saturated_link_and_reads_on_hold(dut):
     card.rq.supply = None
     await card.host.idle()
     assert dut.rq_np_ready.value == 1
-    card.host.core.np_hold = True
-    card.env.loop.wake()
+    card.host.hold_reads(True)
     await card.env.clocks(12)
     assert dut.rq_np_ready.value == 0
-    card.host.core.np_hold = False
-    card.rq.append(memory_read(card.base, 64, 0, DEVICE))
+    card.host.hold_reads(False)
     await card.until(lambda: dut.rq_np_ready.value == 1)
 
 
@@ -349,6 +348,13 @@ async def a_receiver_that_is_not_ready_is_noticed(dut):
 async def what_the_device_may_not_touch_fails_the_test(dut):
     card = await Card(dut).start()
     card.rq.append(memory_write(card.memory.allocate(64), bytes(64), DEVICE))
+    await card.env.clocks(100)
+
+
+@cocotb.test(expect_error=ProtocolError)
+async def what_the_device_may_not_send_fails_the_test(dut):
+    card = await Card(dut).start()
+    card.rq.append(memory_read(card.base + 4032, 128, 0, DEVICE))
     await card.env.clocks(100)
 
 

@@ -1,0 +1,235 @@
+"""Collecting completions into runs of neighbouring ring slots."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .spec import Completion, Position, QueueConfig
+from .used_timer import RunTimer
+
+__all__ = ["Entry", "Run", "RunShape", "RunCollector"]
+
+
+class Entry(data.Struct):
+    """What a used descriptor says; the rest follows from its place."""
+    length: 32
+    id: 16
+    written: 1
+
+
+class RunShape:
+    """Sizes of the entry memory: per queue a ring of rows, each as wide as a beat.
+
+    A descriptor takes 16 bytes of a beat, so a row holds `lanes` entries. Runs start on a row of their own; a queue
+    has rows for two of the longest runs, so that one fills while another is built.
+    """
+
+    def __init__(self, width, batch):
+        self.batch = batch
+        self.lanes = width // 128
+        self.run_rows = max(1, batch // self.lanes)
+        self.rows = max(4, 2 * self.run_rows)
+        self.row_bits = (self.rows - 1).bit_length()
+        self.lane_bits = (self.lanes - 1).bit_length()
+        self.count = range(batch + 1)
+
+
+class Run(data.StructLayout):
+    """A closed run.
+
+    Fields: `queue`; `count` used descriptors, 1 to used_batch; `address` of byte 8 of its first slot; `wrap` for their
+    flags; `row` first row of its entries, with one bit more than rows need; `next` the used position after it.
+    """
+
+    def __init__(self, queue_bits, shape):
+        super().__init__({"queue": queue_bits, "count": shape.count, "address": 64, "wrap": 1,
+                          "row": shape.row_bits + 1, "next": Position})
+
+
+class RunCollector(wiring.Component):
+    """Appends each completion to its queue's run and closes runs.
+
+    A run is closed when it is full (`used_batch` or Max_Payload_Size), at the ring's end, where the next slot would
+    begin a 4 KiB page, after a buffer of several slots, when nothing of the queue follows at once, and when its time
+    is up. The used position advances by the buffer's slots; slots skipped that way are in no run, so they are never
+    written: the driver may own them again as soon as the used descriptor is visible.
+
+    One completion every 2 cycles: in the first, the queue's state and configuration are read, in the second the next
+    state is computed and written. A closed run is offered in that second cycle. Waits while the queue's rows are full
+    or `runs` is not taken.
+
+    With VIRTIO_F_IN_ORDER a batch would keep a single entry and add up the slots in `_advance`: nothing behind the
+    collector has to know.
+
+    Parameters
+    ----------
+    queue_bits : int
+    shape : RunShape
+    timeout : int
+        cycles a run stays open
+
+    Attributes
+    ----------
+    completions : stream in
+    config_queue, config : queue asked for, and the answer in the same cycle
+    max_payload : In(3)
+        code of PCI Express Device Control; constant while anything is pending
+    entry : Out({valid, address, lane, entry})
+        write to the entry memory: `address` is queue and row, `lane` one-hot
+    runs : stream out
+        payload and valid come from registers through a few gates: to be queued
+    freed : In({valid, queue, row})
+        rows up to `row` have been read
+    initialise : In({valid, queue})
+        give the queue its initial state; nothing is taken meanwhile
+    discard : In(1)
+        take completions and forget them and the open runs; the state is void until initialised
+    idle : Out(1)
+        no open run, no completion in work
+    """
+
+    def __init__(self, queue_bits, shape, timeout):
+        self.queue_bits = queue_bits
+        self.shape = shape
+        self.timeout = timeout
+        super().__init__({
+            "completions": In(stream.Signature(Completion(queue_bits))),
+            "config_queue": Out(queue_bits),
+            "config": In(QueueConfig),
+            "max_payload": In(3),
+            "entry": Out(data.StructLayout({
+                "valid": 1, "address": queue_bits + shape.row_bits, "lane": shape.lanes, "entry": Entry})),
+            "runs": Out(stream.Signature(Run(queue_bits, shape))),
+            "freed": In(data.StructLayout({"valid": 1, "queue": queue_bits, "row": shape.row_bits + 1})),
+            "initialise": In(data.StructLayout({"valid": 1, "queue": queue_bits})),
+            "discard": In(1),
+            "idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.timer = self._timer = timer = RunTimer(self.queue_bits, self.timeout)
+        self._state_shape = data.StructLayout({
+            "position": Position, "count": self.shape.count, "row": self.shape.row_bits + 1})
+
+        # First cycle: an expired run goes before a completion, so that traffic of other queues can't keep it open.
+        self._busy = busy = Signal()
+        self._by_timer = by_timer = Signal()
+        self._item = item = Signal(Completion(self.queue_bits))
+        self._state = state = Signal(self._state_shape)
+        self._start = start = Signal(15)
+        self._config = config = Signal(QueueConfig)
+        idle = ~busy & ~self.initialise.valid
+        m.d.comb += [
+            self.completions.ready.eq(idle & ~timer.expired),
+            self.config_queue.eq(Mux(timer.expired, timer.oldest, self.completions.payload.queue)),
+            self.idle.eq(~busy & timer.empty),
+        ]
+        stored = self._memories(m)
+        with m.If(idle):
+            m.d.sync += [
+                busy.eq(timer.expired | self.completions.valid),
+                by_timer.eq(timer.expired),
+                item.eq(self.completions.payload),
+                item.queue.eq(self.config_queue),
+                state.eq(stored),
+                start.eq(stored.position.index - stored.count),
+                config.eq(self.config),
+            ]
+        self._second_cycle(m)
+        return m
+
+    def _memories(self, m):
+        """State and freed rows of each queue; returns the state of the queue asked for in the first cycle."""
+        depth = 1 << self.queue_bits
+        m.submodules.states = states = Memory(shape=self._state_shape, depth=depth, init=[])
+        m.submodules.freed_rows = freed = Memory(shape=self.shape.row_bits + 1, depth=depth, init=[])
+        read, self._write = states.read_port(domain="comb"), states.write_port()
+        freed_read, freed_write = freed.read_port(domain="comb"), freed.write_port()
+        self._freed = freed_read.data
+        m.d.comb += [
+            read.addr.eq(self.config_queue),
+            freed_read.addr.eq(self._item.queue),
+            freed_write.addr.eq(Mux(self.initialise.valid, self.initialise.queue, self.freed.queue)),
+            freed_write.data.eq(Mux(self.initialise.valid, 0, self.freed.row)),
+            freed_write.en.eq(self.initialise.valid | self.freed.valid),
+        ]
+        return read.data
+
+    def _second_cycle(self, m):
+        item, state, timer = self._item, self._state, self._timer
+        shape = self.shape
+        count = Signal(shape.count)
+        position = Signal(Position)
+        close = Signal()
+        self._advance(m, count, position, close)
+
+        row = Signal(shape.row_bits + 1)
+        full = Signal()
+        wait = Signal()
+        step = Signal()
+        rows_used = (count + (shape.lanes - 1)) >> shape.lane_bits
+        m.d.comb += [
+            row.eq(state.row + (state.count >> shape.lane_bits)),
+            full.eq((row - self._freed)[:shape.row_bits + 1] == shape.rows),
+            wait.eq((full & self._first_lane() & ~self._by_timer) | (close & ~self.runs.ready)),
+            step.eq(self._busy & ~wait),
+            self.runs.valid.eq(self._busy & close & ~self.discard & ~(full & self._first_lane() & ~self._by_timer)),
+            self.runs.payload.queue.eq(item.queue),
+            self.runs.payload.count.eq(count),
+            self.runs.payload.address.eq(self._config.descriptors + Cat(C(8, 4), self._start)),
+            self.runs.payload.wrap.eq(state.position.wrap),
+            self.runs.payload.row.eq(state.row),
+            self.runs.payload.next.eq(position),
+            self.entry.valid.eq(step & ~self._by_timer),
+            self.entry.address.eq(Cat(row[:shape.row_bits], item.queue)),
+            self.entry.lane.eq(1 << state.count[:shape.lane_bits] if shape.lane_bits else 1),
+            self.entry.entry.length.eq(item.length),
+            self.entry.entry.id.eq(item.id),
+            self.entry.entry.written.eq(item.written),
+            timer.queue.eq(item.queue),
+            timer.opened.eq(step & (state.count == 0) & ~close),
+            timer.closed.eq(step & (state.count != 0) & close),
+            timer.clear.eq(self.discard | self.initialise.valid),
+        ]
+        m.d.comb += [
+            self._write.addr.eq(Mux(self.initialise.valid, self.initialise.queue, item.queue)),
+            self._write.data.position.eq(position),
+            self._write.data.count.eq(Mux(close, 0, count)),
+            self._write.data.row.eq(Mux(close, state.row + rows_used, state.row)),
+            self._write.en.eq(step | self.initialise.valid),
+        ]
+        with m.If(self.initialise.valid):
+            m.d.comb += self._write.data.eq(self._state_shape.const({"position": {"index": 0, "wrap": 1}}))
+        with m.If(self._busy & (step | self.discard | self.initialise.valid)):
+            m.d.sync += self._busy.eq(0)
+
+    def _first_lane(self):
+        return self._state.count[:self.shape.lane_bits] == 0 if self.shape.lane_bits else C(1)
+
+    def _advance(self, m, count, position, close):
+        """Used position and entries after this completion, and whether its run ends with it."""
+        item, old, size = self._item, self._state.position, self._config.size
+        forward = Signal(17)
+        beyond = Signal(18)
+        wraps = Signal()
+        # A run of U used descriptors is 16 * U - 8 bytes: Max_Payload_Size // 16 of them fit.
+        limit = Signal(self.shape.count)
+        fits = (1 << 3) << self.max_payload
+        m.d.sync += limit.eq(Mux(fits > self.shape.batch, self.shape.batch, fits))
+        at_page_end = (self._config.descriptors[4:12] + old.index[:8] + 1)[:8] == 0
+        m.d.comb += [
+            forward.eq(old.index + item.slots),
+            beyond.eq(forward - size),
+            wraps.eq(~beyond[17]),
+        ]
+        with m.If(self._by_timer):
+            m.d.comb += [count.eq(self._state.count), position.eq(old), close.eq(1)]
+        with m.Else():
+            m.d.comb += [
+                count.eq(self._state.count + 1),
+                position.index.eq(Mux(wraps, beyond, forward)),
+                position.wrap.eq(old.wrap ^ wraps),
+                close.eq((count >= limit) | (item.slots != 1) | wraps | at_page_end | ~item.behind),
+            ]

@@ -84,7 +84,7 @@ class ConfigSpace:
     def _build_express(self):
         self._express_at, self.express, writable = self._capability(pci.PCIE_CAP, pci.CapId.EXPRESS)
         self.express["capabilities"] = 2                            # endpoint, version 2
-        self.express["device_capabilities"] = pci.DEVCAP_FLR | pci.DEVCAP_EXTENDED_TAG | 1 << 15 | 1    # 256 bytes
+        self.express["device_capabilities"] = pci.DEVCAP_FLR | pci.DEVCAP_EXTENDED_TAG | 1 << 15 | 2    # 512 bytes
         self.express["device_control"] = 2 << pci.DEVCTL_READ_REQUEST_SHIFT | pci.DEVCTL_RELAXED_ORDERING
         writable["device_control"] = (pci.DEVCTL_ERRORS | pci.DEVCTL_RELAXED_ORDERING | 7 << pci.DEVCTL_PAYLOAD_SHIFT
                                       | pci.DEVCTL_EXTENDED_TAG | 7 << pci.DEVCTL_READ_REQUEST_SHIFT)

@@ -1,6 +1,21 @@
 """A host without a bus: accesses of the driver are calls of the functional card."""
 
-__all__ = ["DirectHost"]
+from types import SimpleNamespace
+
+__all__ = ["DirectHost", "Labels"]
+
+
+class Labels:
+    """The names of address ranges, and nothing counted. `ranges`: address → (length, name)."""
+
+    def __init__(self):
+        self.ranges = {}
+
+    def label(self, address, length, name):
+        self.ranges[address] = (length, name)
+
+    def unlabel(self, address):
+        del self.ranges[address]
 
 
 class DirectHost:
@@ -18,15 +33,10 @@ class DirectHost:
         self.memory = nic.memory
         self._platform = platform
         self._latency_ns = latency_ns
-        self.labels = {}
-
-    @property
-    def on_intx(self):
-        return self.nic.interrupts.on_intx
-
-    @on_intx.setter
-    def on_intx(self, callback):
-        self.nic.interrupts.on_intx = callback
+        self.statistics = Labels()
+        self.rules = SimpleNamespace(mps=128, mrrs=512, extended_tags=False, bus_master=False)
+        self.on_intx = []
+        nic.interrupts.on_intx = self._intx
 
     async def config_read(self, offset, size):
         await self._pass()
@@ -44,8 +54,9 @@ class DirectHost:
         await self._pass()
         self.nic.mmio_write(address, value, size)
 
-    def label(self, address, length, name):
-        self.labels[address] = (length, name)
+    def _intx(self, level):
+        for callback in list(self.on_intx):
+            callback(level)
 
     async def _pass(self):
         if self._latency_ns:

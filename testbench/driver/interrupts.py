@@ -1,5 +1,7 @@
 """Interrupts as the driver's host receives them: MSI-X messages written to memory, and the level of INTA."""
 
+from testbench.driver.area import Area
+
 __all__ = ["MessageInterrupts", "PinInterrupt"]
 
 
@@ -14,9 +16,8 @@ class MessageInterrupts:
 
     def __init__(self, host):
         self._memory = host.memory
-        self.address = self._memory.allocate(4, align=4, low=True)
-        host.label(self.address, 4, "MSI-X messages")
-        self._grant = self._memory.give(self.address, 4, "w")
+        self._area = Area(host, 4, "msix", align=4, access="w", low=True)
+        self.address = self._area.address
         self._watch = self._memory.watch(self.address, 4, self._receive)
         self._handlers = {}
         self.counts = {}
@@ -34,8 +35,7 @@ class MessageInterrupts:
     def close(self):
         """The device may send no more messages."""
         self._memory.unwatch(self._watch)
-        self._memory.take(self._grant)
-        self._memory.free(self.address)
+        self._area.close()
 
 
 class PinInterrupt:
@@ -54,7 +54,7 @@ class PinInterrupt:
         self._asserted = False
         self._wake = platform.event()
         self.count = 0
-        host.on_intx = self._level
+        host.on_intx.append(self._level)
         self._task = platform.spawn(self._serve())
 
     def _level(self, asserted):
@@ -75,4 +75,4 @@ class PinInterrupt:
 
     def close(self):
         self._task.cancel()
-        self._host.on_intx = None
+        self._host.on_intx.remove(self._level)

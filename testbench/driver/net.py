@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from model import formats
-from model.formats import Feature, Status
+from model.formats import CapType, Feature, Status
 from model.pci import Command
 from testbench.driver.framing import TOGETHER, Framing
 from testbench.driver.interrupts import MessageInterrupts, PinInterrupt
@@ -120,6 +120,8 @@ class Nic:
         virtio = self.virtio
         await virtio.discover()
         await virtio.reset()
+        doorbells = virtio.structures[CapType.NOTIFY]
+        self.host.statistics.label(doorbells.address, doorbells.length, "doorbell")
         try:
             await virtio.set_status(Status.ACKNOWLEDGE)
             await virtio.set_status(Status.DRIVER)
@@ -148,6 +150,7 @@ class Nic:
         await self.function.set_command(clear=Command.BUS_MASTER | Command.MEMORY_SPACE)
 
     def _release(self):
+        self.host.statistics.unlabel(self.virtio.structures[CapType.NOTIFY].address)
         for queue in self.receivers + self.transmitters:
             queue.close()
         self.receivers, self.transmitters = [], []

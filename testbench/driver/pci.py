@@ -142,9 +142,13 @@ class PciFunction:
     # Control
 
     async def set_command(self, *, set=0, clear=0):
-        """Set and clear bits of the Command register."""
+        """Set and clear bits of the Command register. `host.rules` knows of Bus Master Enable while it may be on."""
         old = await self.read(pci.PCI_HEADER, "command")
-        await self.write(pci.PCI_HEADER, "command", old & ~int(clear) | int(set))
+        new = old & ~int(clear) | int(set)
+        if new & pci.Command.BUS_MASTER:
+            self.host.rules.bus_master = True
+        await self.write(pci.PCI_HEADER, "command", new)
+        self.host.rules.bus_master = bool(new & pci.Command.BUS_MASTER)
 
     async def configure_express(self, *, max_payload=256, max_read_request=512, extended_tags=True,
                                 relaxed_ordering=True):
@@ -160,6 +164,9 @@ class PciFunction:
         if relaxed_ordering:
             control |= pci.DEVCTL_RELAXED_ORDERING
         await self.write(pci.PCIE_CAP, "device_control", control, at)
+        rules = self.host.rules
+        rules.mps, rules.mrrs = max_payload, max_read_request
+        rules.extended_tags = bool(control & pci.DEVCTL_EXTENDED_TAG)
         return max_payload
 
     async def function_level_reset(self, platform, *, settle_ns=100_000):
@@ -173,6 +180,7 @@ class PciFunction:
             await platform.sleep(1000)
         control = await self.read(pci.PCIE_CAP, "device_control", at)
         await self.write(pci.PCIE_CAP, "device_control", control | pci.DEVCTL_FLR, at)
+        self.host.rules.extended_tags, self.host.rules.mrrs = False, 512
         await platform.sleep(settle_ns)
 
     async def read_errors(self, *, clear=True):

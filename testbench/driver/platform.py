@@ -37,16 +37,23 @@ class Memory(Protocol):
 
 class Host(Protocol):
     """A root complex with one function behind it. Sizes are 1, 2 or 4 bytes, values are numbers, addresses are
-    those of the bus. `on_intx`, set by the driver, is called with the level of INTA when that changes."""
+    those of the bus.
+
+    memory : Memory
+    on_intx : list of callables, called with the level of INTA when that changes
+    rules : what the function is configured for: `mps`, `mrrs`, `extended_tags`, `bus_master`; the driver sets them
+    statistics : has `label(address, length, name)` and `unlabel(address)` for ranges of addresses
+    """
 
     memory: Memory
-    on_intx: object
+    on_intx: list
+    rules: object
+    statistics: object
 
     async def config_read(self, offset, size): ...
     async def config_write(self, offset, value, size): ...
     async def mmio_read(self, address, size): ...
     async def mmio_write(self, address, value, size): ...
-    def label(self, address, length, name): ...
 
 
 class Event(Protocol):

@@ -3,6 +3,7 @@
 from itertools import islice
 
 from model import formats
+from testbench.driver.area import Area
 from testbench.driver.framing import TOGETHER
 from testbench.driver.platform import DeviceError, DriverError
 from testbench.driver.ring import PackedRing
@@ -28,22 +29,19 @@ class NetQueue:
         self._platform = nic.platform
         self._options = nic.options
         self._statistics = nic.statistics
-        self._memory = memory = nic.host.memory
         self._closed = False
         self._used = nic.platform.event()
-        name = f"{'transmitq' if index & 1 else 'receiveq'}{index // 2 + 1}"
-        self.ring = PackedRing(memory, size, style=nic.options.style,
-                               label=lambda address, length, what: nic.host.label(address, length, f"{name} {what}"))
+        self.ring = PackedRing(nic.host, size, style=nic.options.style)
         align = nic.options.buffer_align
         stride = -(-buffer_bytes // align) * align
-        self._buffers_at = memory.allocate(stride * buffer_count, align)
-        nic.host.label(self._buffers_at, stride * buffer_count, f"{name} buffers")
-        self._buffers = [self._buffers_at + stride * i for i in range(buffer_count)]
-        self._views = [memory.view(address, buffer_bytes) for address in self._buffers]
+        self._area = Area(nic.host, stride * buffer_count, "tx" if index & 1 else "rx", align=align)
+        self._buffers = [self._area.address + stride * i for i in range(buffer_count)]
+        self._views = [self._area.view[stride * i:stride * i + buffer_bytes] for i in range(buffer_count)]
         self.ring.disable_interrupts()
         self._watch = None
         if nic.options.polling and not nic.options.poll_ns:
-            self._watch = memory.watch(self.ring.descriptors, size * formats.DESC_BYTES, lambda *_: self._used.set())
+            self._watch = nic.host.memory.watch(
+                self.ring.descriptors, size * formats.DESC_BYTES, lambda address, data: self._used.set())
 
     async def enable(self, vector):
         """Tell the device of the queue."""
@@ -100,8 +98,8 @@ class NetQueue:
         self._closed = True
         self.ring.close()
         if self._watch:
-            self._memory.unwatch(self._watch)
-        self._memory.free(self._buffers_at)
+            self._host.memory.unwatch(self._watch)
+        self._area.close()
         self.wake()
 
 

@@ -2,7 +2,7 @@
 
 Source: VIRTIO Version 1.4, section "Packed Virtqueues".
 
-    ring = PackedRing(memory, size=256)
+    ring = PackedRing(host, size=256)
     ring.add([(address, length, False)], token="mine")
     ...
     for token, written in ring.collect(): ...
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model import formats
+from testbench.driver.area import Area
 from testbench.driver.platform import DeviceError, DriverError
 
 __all__ = ["PackedRing", "RingStyle"]
@@ -39,7 +40,8 @@ class RingStyle:
 class PackedRing:
     """One ring of `size` descriptors, 1 to 32768, and the buffers in it.
 
-    `size` must be kept by the caller to what the device allows. An element is (address, length, device_writable).
+    `host` has `memory` and `statistics`. The caller keeps `size` to what the device allows. An element is (address,
+    length, device_writable).
 
     Attributes
     ----------
@@ -49,23 +51,21 @@ class PackedRing:
     used_index, used_wrap : where the next used descriptor is expected
     """
 
-    def __init__(self, memory, size, *, style=None, label=lambda address, length, name: None):
+    def __init__(self, host, size, *, style=None):
         if not 1 <= size <= formats.QUEUE_SIZE_LIMIT:
             raise DriverError(f"ring size must be 1 to {formats.QUEUE_SIZE_LIMIT}, not {size}")
-        self._memory = memory
+        self._memory = host.memory
         self._style = style or RingStyle()
         self.size = size
-        self._areas = []            # (address, grant)
-        self.descriptors = self._allocate(size * formats.DESC_BYTES, 16, "rw")
-        self.driver = self._allocate(formats.EVENT.size, 4, "r")
-        self.device = self._allocate(formats.EVENT.size, 4, "w")
-        for name, address, length in (("descriptors", self.descriptors, size * formats.DESC_BYTES),
-                                      ("driver events", self.driver, 4), ("device events", self.device, 4)):
-            label(address, length, name)
-        self._bytes = memory.view(self.descriptors, size * formats.DESC_BYTES)
-        self._table = np.frombuffer(self._bytes, formats.PVIRTQ_DESC)
-        self._driver_events = memory.view(self.driver, formats.EVENT.size)
-        self._device_events = memory.view(self.device, formats.EVENT.size)
+        ring = Area(host, size * formats.DESC_BYTES, "ring", align=16, access="rw")
+        driver = Area(host, formats.EVENT.size, "event", align=4, access="r")
+        device = Area(host, formats.EVENT.size, "event", align=4, access="w")
+        self._areas = (ring, driver, device)
+        self.descriptors, self.driver, self.device = (area.address for area in self._areas)
+        self._bytes = ring.view
+        self._table = np.frombuffer(ring.view, formats.PVIRTQ_DESC)
+        self._driver_events = driver.view
+        self._device_events = device.view
         self.free = size
         self.avail_index, self.avail_wrap = 0, 1
         self.used_index, self.used_wrap = 0, 1
@@ -75,11 +75,6 @@ class PackedRing:
         self._slots = [0] * size            # 0: not in flight
         self._grants = [None] * size
         self._writable = [0] * size         # bytes the device may write
-
-    def _allocate(self, length, align, access):
-        address = self._memory.allocate(length, align)
-        self._areas.append((address, self._memory.give(address, length, access)))
-        return address
 
     @property
     def in_flight(self):
@@ -231,8 +226,7 @@ class PackedRing:
                 for grant in self._grants[buffer_id]:
                     self._memory.take(grant)
         self._slots = [0] * self.size
-        for address, grant in self._areas:
-            self._memory.take(grant)
-            self._memory.free(address)
-        self._areas = []
+        for area in self._areas:
+            area.close()
+        self._areas = ()
         return tokens

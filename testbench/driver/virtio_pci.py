@@ -219,20 +219,22 @@ class VirtioPci:
     # The window for hosts that can't reach the BAR
 
     async def window_read(self, bar, offset, size):
-        """Read `size` bytes, 1, 2 or 4, of a BAR through VIRTIO_PCI_CAP_PCI_CFG."""
-        await self._aim(bar, offset, size)
-        return await self._host.config_read(self._window_data, size)
+        """Read `size` bytes, 1, 2 or 4, of a virtio structure through VIRTIO_PCI_CAP_PCI_CFG."""
+        return await self._host.config_read(await self._aim(bar, offset, size), size)
 
     async def window_write(self, bar, offset, value, size):
-        await self._aim(bar, offset, size)
-        await self._host.config_write(self._window_data, value, size)
+        """Write likewise."""
+        await self._host.config_write(await self._aim(bar, offset, size), value, size)
 
     async def _aim(self, bar, offset, size):
+        """Point the window at [offset, +size) of a BAR; returns where pci_cfg_data is."""
+        if offset % size:
+            raise DriverError(f"offset {offset:#x} is no multiple of {size}")
+        address = self._function.bars[bar].address + offset
+        if not any(structure.address <= address and address + size <= structure.address + structure.length
+                   for structure in self.structures.values()):
+            raise DriverError(f"no virtio structure has {size} bytes at {offset:#x}")
         at = self.structures[CapType.PCI].capability
         for name, value in (("bar", bar), ("length", size), ("offset", offset)):
             await self._function.write(formats.VIRTIO_PCI_CFG_CAP, name, value, at)
-
-    @property
-    def _window_data(self):
-        at = self.structures[CapType.PCI].capability
         return at + formats.field(formats.VIRTIO_PCI_CFG_CAP, "pci_cfg_data")[0]

@@ -39,6 +39,7 @@ class Setup:
         if self.worker:
             self.worker.cancel()
         assert not self.memory._grants and not self.memory._allocated and not self.memory._watchers
+        assert not self.host.statistics.ranges and not self.host.on_intx and not self.host.rules.bus_master
 
 
 def random_frames(rng, count):

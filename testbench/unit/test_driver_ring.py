@@ -2,12 +2,14 @@
 
 import random
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from model import formats
 from model.memory import HostMemory, OwnershipError
 from model.virtqueue import PackedQueue
+from testbench.driver.direct import Labels
 from testbench.driver.platform import DeviceError, DriverError
 from testbench.driver.ring import PackedRing, RingStyle
 
@@ -20,7 +22,7 @@ class Pair:
 
     def __init__(self, size, style=None):
         self.memory = HostMemory(size=16 << 20)
-        self.ring = PackedRing(self.memory, size, style=style)
+        self.ring = PackedRing(SimpleNamespace(memory=self.memory, statistics=Labels()), size, style=style)
         self.queue = PackedQueue(self.memory, size=size, descriptors=self.ring.descriptors, driver=self.ring.driver,
                                  device=self.ring.device)
         self.room = self.memory.allocate(1 << 20)
@@ -189,7 +191,7 @@ def test_a_full_ring_takes_no_more():
 @pytest.mark.parametrize("size", [0, 32769])
 def test_impossible_sizes(size):
     with pytest.raises(DriverError, match=f"1 to 32768, not {size}"):
-        PackedRing(HostMemory(), size)
+        PackedRing(SimpleNamespace(memory=HostMemory()), size)
 
 
 @pytest.mark.parametrize("written, buffer_id, message", [

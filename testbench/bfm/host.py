@@ -2,6 +2,7 @@
 
 from cocotb.triggers import Event, SimTimeoutError, Timer, with_timeout
 
+from testbench.bfm.host_config import ConfigWatch
 from testbench.bfm.host_core import HostCore
 from testbench.bfm.loop import THINK
 from testbench.bfm.streams import TlpSink, TlpSource
@@ -46,15 +47,18 @@ class Host:
     Attributes
     ----------
     core : HostCore
-        whose `rules`, `statistics` and `inject` belong to the host's as well
+        whose `rules`, `statistics`, `inject` and `label` are the host's as well
+    config : ConfigWatch
     rq, cc, cq, rc
         the sinks and sources, for back-pressure and gaps
     intx : bool
         level of INTA, from the device's messages
     errors : list of MessageCode
         error messages received
-    on_intx, on_error, on_message : list of callables
-        called with the level, the code, and every message TLP
+    on_intx : callable or None
+        called with the level of INTA
+    on_error, on_message : lists of callables
+        called with the code of an error message, and with every message TLP
     timeout_ns : float
         after which a non-posted request fails
     """
@@ -67,10 +71,12 @@ class Host:
         self.rules = self.core.rules
         self.statistics = self.core.statistics
         self.inject = self.core.inject
+        self.label = self.core.statistics.label
+        self.config = ConfigWatch(self.rules, function)
         self.timeout_ns = 100_000
         self.intx = False
         self.errors = []
-        self.on_intx = []
+        self.on_intx = None
         self.on_error = []
         self.on_message = self.core.on_message
         self.on_message.append(self._message)
@@ -91,10 +97,18 @@ class Host:
         return int.from_bytes(reply.payload[offset & 3:(offset & 3) + size], "little")
 
     async def config_write(self, offset, value, size=4):
-        """Write configuration space; returns when the function has completed it, and so has learnt its number."""
+        """Write configuration space; returns when the function has completed it, and so has learnt its number.
+
+        `rules` follow what is written. To know where Device Control is, the first write beyond the header is preceded
+        by reads of the capability list.
+        """
+        if offset >= 0x40 and self.config.express is None:
+            await self.config.find_express(self.config_read)
         data = value.to_bytes(size, "little")
+        self.config.sent(offset, data)
         await self.request(lambda tag: config_write(self.function, offset, data, tag, REQUESTER))
-        self.rules.requester = self.function
+        if self.config.completed():
+            self.core.forget_lost_tags()
 
     async def mmio_read(self, address, size=4):
         """Value of `size` bytes at a memory address of the device."""
@@ -161,6 +175,7 @@ class Host:
     def clear(self):
         """As in a conventional reset: everything under way is gone, and the function must be configured anew."""
         self.core.reset(self.loop.cycle)
+        self.config.reset()
         for stream in (self.rq, self.cc, self.cq, self.rc):
             stream.clear()
         self.intx = False
@@ -183,8 +198,8 @@ class Host:
         assert tlp.kind is Kind.MESSAGE
         if tlp.code in (MessageCode.ASSERT_INTA, MessageCode.DEASSERT_INTA):
             self.intx = tlp.code == MessageCode.ASSERT_INTA
-            for callback in self.on_intx:
-                callback(self.intx)
+            if self.on_intx:
+                self.on_intx(self.intx)
         elif tlp.code in ERRORS:
             self.errors.append(MessageCode(tlp.code))
             for callback in self.on_error:

@@ -49,7 +49,7 @@ class HostCore:
     Attributes
     ----------
     rules : Rules
-        what the function is configured for; the driver keeps it up to date
+        what the function is configured for
     statistics : Statistics
     np_hold : bool
         forces `rq_np_ready` to 0

@@ -12,7 +12,7 @@ LAST_ENABLES = (0b0001, 0b0011, 0b0111, 0b1111)
 CONTIGUOUS = {((1 << n) - 1 << at) & 0xf for n in range(5) for at in range(4)}
 DEVICE_MESSAGES = {MessageCode.ASSERT_INTA, MessageCode.DEASSERT_INTA, MessageCode.ERR_COR, MessageCode.ERR_NONFATAL,
                    MessageCode.ERR_FATAL, MessageCode.PM_PME, MessageCode.PME_TO_ACK}
-STRICT_LABELS = ("ring", "event", "msix")   # where Relaxed Ordering would let what follows overtake
+STRICT = ("descriptors", "device events", "MSI-X messages")     # what is written there may overtake nothing
 
 
 class ProtocolError(AssertionError):
@@ -20,7 +20,7 @@ class ProtocolError(AssertionError):
 
 
 class Rules:
-    """What the function has been configured for. The driver keeps this up to date as it configures the function.
+    """What the function has been configured for; `Host.config_write` keeps it up to date.
 
     Attributes (with their values after reset)
     ----------
@@ -83,10 +83,13 @@ class Rules:
             return "byte enables with a gap"
         if length == 4 and (tlp.last_be or tlp.first_be not in CONTIGUOUS):
             return "byte enables of one DW"
-        if label in STRICT_LABELS and tlp.attr & 2:
-            return f"Relaxed Ordering on {label}"
-        if tlp.kind is Kind.MEMORY_WRITE and length > self.mps:
+        return self._about_write(tlp, label) if tlp.kind is Kind.MEMORY_WRITE else None
+
+    def _about_write(self, tlp, label):
+        if tlp.length > self.mps:
             return f"longer than Max_Payload_Size, {self.mps} (rules.mps)"
+        if tlp.attr & 2 and label in STRICT:
+            return f"Relaxed Ordering on {label}"
         return None
 
     def _about_read(self, tlp, outstanding):

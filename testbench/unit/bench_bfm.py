@@ -149,6 +149,39 @@ async def configuration_and_registers(dut):
 
 
 @cocotb.test
+async def rules_follow_configuration_writes(dut):
+    card = await Card(dut).start()
+    host = card.host
+    host.rules.reset()
+    space = bytearray(256)
+    space[6], space[0x34], space[0x40:0x42], space[0x60:0x62] = 0x10, 0x40, b"\x01\x60", b"\x10\0"
+
+    def respond(tlp):
+        own = host.rules.requester or 0
+        at = 4 * tlp.register
+        if tlp.kind is Kind.CONFIG_READ:
+            return completion(tlp.requester, tlp.tag, own, payload=bytes(space[at:at + 4]))
+        return completion(tlp.requester, tlp.tag, own)
+    card.answer_with(respond)
+    await host.config_write(4, 0x0406, 2)
+    assert host.rules.bus_master and host.rules.mps == 128
+    await host.config_write(0x68, 0x5120, 2)    # read requests of 4096 bytes, extended tags, payload of 256
+    assert (host.rules.mps, host.rules.mrrs, host.rules.extended_tags, host.config.express) == (256, 4096, True, 0x60)
+    await host.config_write(0x69, 0x20, 1)
+    assert (host.rules.mps, host.rules.mrrs, host.rules.extended_tags) == (256, 512, False)
+    await host.config_write(5, 0, 1)
+    assert host.rules.bus_master
+    disable = cocotb.start_soon(host.config_write(4, 0, 2))
+    await RisingEdge(dut.clk)
+    assert host.rules.bus_master
+    await disable
+    assert not host.rules.bus_master and host.rules.requester == DEVICE
+    await host.config_write(4, 6, 2)
+    await host.config_write(0x68, 0xa020, 2)    # with a function level reset
+    assert (host.rules.mps, host.rules.bus_master, host.rules.requester) == (128, False, None)
+
+
+@cocotb.test
 async def dma_takes_the_profiles_time(dut):
     """From the last beat of rq to the first of rc: whether the loop slept or was kept awake must make no difference."""
     card = await Card(dut).start()
@@ -202,7 +235,7 @@ async def writes_messages_and_interrupts(dut):
     card.memory.give(target, 4, "w")
     vectors, levels, errors = [], [], []
     card.memory.watch(target, 4, lambda address, data: vectors.append(int.from_bytes(data, "little")))
-    card.host.on_intx.append(levels.append)
+    card.host.on_intx = levels.append
     card.host.on_error.append(errors.append)
     data = random.Random(3).randbytes(253)
     card.rq.append(memory_write(card.base + 1, data, DEVICE))

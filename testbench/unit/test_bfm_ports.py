@@ -13,4 +13,4 @@ WIRES = Path(__file__).with_name("bfm_wires.v")
 def test_models_at_the_ports(simulator, tmp_path):
     outcome = run(build(simulator, "bfm_wires", [WIRES]), "testbench.unit.bench_bfm", directory=tmp_path)
     assert outcome.ok, outcome.summary()
-    assert len(outcome.passed) == 17
+    assert len(outcome.passed) == 18

@@ -1,58 +1,23 @@
-"""The host without a simulator: order, moments of sampling, pacing, latency, faults, and what it refuses."""
+"""The host without a simulator: order, moments of sampling, pacing, latency, faults, statistics."""
 
 import random
 
 import pytest
 
-from model.latency import Profile, fixed
+from model.latency import Profile
 from model.link import Link
-from model.memory import HostMemory, OwnershipError
-from testbench.bfm.host_core import HostCore
 from testbench.bfm.host_rules import ProtocolError
 from testbench.bfm.pacing import LinkBudgetError, Meter
 from testbench.bfm.tlp import (
     MessageCode,
     Status,
-    Tlp,
     completion,
     config_read,
-    config_write,
     memory_read,
     memory_write,
     message,
 )
-
-DEVICE = 0x3b00
-
-
-class Bench:
-    """A core with one region of memory that the device has, and a loop over cycles."""
-
-    def __init__(self, link="gen3x8", profile=None, **options):
-        self.memory = HostMemory()
-        self.core = HostCore(self.memory, link, profile or fixed(400), **options)
-        rules = self.core.rules
-        rules.mps, rules.bus_master, rules.extended_tags, rules.requester = 256, True, True, DEVICE
-        self.base = self.memory.allocate(1 << 16, align=1 << 16)
-        self.memory.give(self.base, 1 << 16, "rw")
-        self.cycle = 0
-        self.received = []      # (cycle of transfer, TLP) on rc
-        self.requests = []      # and on cq
-
-    def read(self, offset, length, tag=0):
-        self.core.rq(self.cycle, memory_read(self.base + offset, length, tag, DEVICE))
-
-    def write(self, offset, data):
-        self.core.rq(self.cycle, memory_write(self.base + offset, data, DEVICE))
-
-    def run(self, cycles):
-        for _ in range(cycles):
-            self.core.advance(self.cycle)
-            for take, seen in ((self.core.take_rc, self.received), (self.core.take_cq, self.requests)):
-                while tlp := take():
-                    seen.append((self.cycle + 1, tlp))
-                    self.core.sent(self.cycle + 1, tlp)
-            self.cycle += 1
+from testbench.unit.host_bench import DEVICE, Bench
 
 
 def test_read_returns_memory_after_the_profiles_time():
@@ -321,8 +286,8 @@ def test_poisoned_late_and_duplicate_completions():
 
 def test_dropped_reads_never_complete_and_their_tag_stays_out_of_use():
     bench = Bench()
-    bench.core.inject("drop", lambda read: read.label == "ring", count=2)
-    bench.core.statistics.label(bench.base, 64, "ring")
+    bench.core.inject("drop", lambda read: read.label == "descriptors", count=2)
+    bench.core.statistics.label(bench.base, 64, "receiveq1 descriptors")
     bench.read(64, 64, 0)
     bench.read(0, 64, 1)
     bench.run(300)
@@ -345,68 +310,11 @@ def test_unknown_fault_is_refused():
         Bench().core.inject("explode")
 
 
-# What the device may not do
-
-@pytest.mark.parametrize("make, complaint", [
-    (lambda a: memory_read(a, 64, 0, 0x100), "requester id"),
-    (lambda a: memory_read(a + 4032, 128, 0, DEVICE), "crosses 4 KiB"),
-    (lambda a: memory_read(a, 1024, 0, DEVICE), "Max_Read_Request_Size, 512"),
-    (lambda a: memory_write(a, bytes(260), DEVICE), "Max_Payload_Size, 256"),
-    (lambda a: memory_read(a, 64, 8, DEVICE), "outstanding"),
-    (lambda a: memory_write(a, bytes(16), DEVICE, flags=2 << 12), "Relaxed Ordering on ring"),
-    (lambda a: memory_write(a, bytes(4), DEVICE, flags=1 << 14), "poisoned"),
-    (lambda a: message(MessageCode.PME_TURN_OFF, requester=DEVICE), "doesn't send"),
-    (lambda a: config_read(DEVICE, 0, 4, 0, DEVICE), "neither memory request nor message"),
-])
-def test_bad_requests(make, complaint):
-    bench = Bench()
-    bench.core.statistics.label(bench.base, 16, "ring")
-    bench.read(0x100, 4, 8)
-    with pytest.raises(ProtocolError, match=complaint):
-        bench.core.rq(1, make(bench.base))
-
-
-def test_requests_that_were_not_enabled():
-    bench = Bench()
-    bench.core.rules.extended_tags = False
-    with pytest.raises(ProtocolError, match="Extended Tag Enable"):
-        bench.read(0, 64, 32)
-    bench.core.rules.bus_master = False
-    with pytest.raises(ProtocolError, match="Bus Master Enable"):
-        bench.read(0, 64, 1)
-
-
-def test_malformed_addresses_and_enables():
-    bench = Bench()
-    header = memory_read(bench.base, 64, 0, DEVICE).header
-    for broken, complaint in [(header & ~(0xffff_ffff << 64), "4-DW header below"),
-                              (header & ~(1 << 37), "with a gap"), (header | 1 << 10, "AT is not 0")]:
-        with pytest.raises(ProtocolError, match=complaint):
-            bench.core.rq(0, Tlp(broken))
-
-
-def test_touching_what_the_driver_has_not_given():
-    bench = Bench()
-    stranger = bench.memory.allocate(64)
-    bench.core.rq(0, memory_write(stranger, bytes(4), DEVICE))
-    with pytest.raises(OwnershipError, match="device write"):
-        bench.run(10)
-    bench.core.rq(bench.cycle, memory_read(stranger, 4, 0, DEVICE))
-    with pytest.raises(OwnershipError, match="device read"):
-        bench.run(200)
-
-
 # The host's own requests
-
-def request(bench, make):
-    done = []
-    bench.core.request(bench.cycle, make, done.append)
-    return done
-
 
 def test_at_most_32_requests_of_the_host_are_outstanding():
     bench = Bench()
-    results = [request(bench, lambda tag: config_read(DEVICE, 0, 4, tag)) for _ in range(40)]
+    results = [bench.request(lambda tag: config_read(DEVICE, 0, 4, tag)) for _ in range(40)]
     bench.run(100)
     assert len(bench.requests) == 32
     for _, tlp in bench.requests[:]:
@@ -418,7 +326,7 @@ def test_at_most_32_requests_of_the_host_are_outstanding():
 
 def test_memory_read_answered_in_parts():
     bench = Bench()
-    done = request(bench, lambda tag: memory_read(0x8000_003e, 8, tag))
+    done = bench.request(lambda tag: memory_read(0x8000_003e, 8, tag))
     bench.run(5)
     tag = bench.requests[0][1].tag
     bench.core.cc(5, completion(0, tag, DEVICE, byte_count=8, lower_address=0x3e, payload=bytes(4)))
@@ -427,28 +335,6 @@ def test_memory_read_answered_in_parts():
     bench.core.cc(15, completion(0, tag, DEVICE, byte_count=6, lower_address=0x40, payload=bytes(8)))
     bench.run(10)
     assert len(done[0]) == 2
-
-
-@pytest.mark.parametrize("make, answer, complaint", [
-    (lambda tag: config_read(DEVICE, 0, 4, tag), dict(tag=9), "not outstanding"),
-    (lambda tag: config_read(DEVICE, 0, 4, tag), dict(payload=b""), "data, or none"),
-    (lambda tag: config_write(DEVICE, 0, b"1234", tag), dict(payload=bytes(4)), "data, or none"),
-    (lambda tag: config_read(DEVICE, 0, 4, tag), dict(byte_count=8), "byte count 4"),
-    (lambda tag: config_read(DEVICE, 0, 4, tag), dict(status=1), "data with an error status"),
-    (lambda tag: config_read(DEVICE, 0, 4, tag), dict(requester=5), "requester id"),
-    (lambda tag: config_read(DEVICE, 0, 4, tag), dict(completer=5), "completer id"),
-    (lambda tag: memory_read(0x1002, 2, tag), dict(byte_count=2, lower_address=0), "lower address is not 0x2"),
-    (lambda tag: memory_read(0x1002, 2, tag), dict(byte_count=4, lower_address=2), "byte count is not 2"),
-])
-def test_bad_completions(make, answer, complaint):
-    bench = Bench()
-    request(bench, make)
-    bench.run(5)
-    tlp = completion(**{"requester": 0, "tag": bench.requests[0][1].tag, "completer": DEVICE, "payload": bytes(4),
-                        **answer})
-    bench.core.cc(5, tlp)
-    with pytest.raises(ProtocolError, match=complaint):
-        bench.run(10)
 
 
 def test_messages_reach_their_listeners_in_order_with_writes():
@@ -465,7 +351,7 @@ def test_messages_reach_their_listeners_in_order_with_writes():
 def test_reset_forgets_what_was_under_way():
     bench = Bench()
     bench.read(0, 64, 1)
-    done = request(bench, lambda tag: config_read(DEVICE, 0, 4, tag))
+    done = bench.request(lambda tag: config_read(DEVICE, 0, 4, tag))
     bench.run(5)
     bench.core.reset(bench.cycle)
     assert bench.core.idle and done == [[]] and not bench.core.rules.bus_master
@@ -478,12 +364,11 @@ def test_reset_forgets_what_was_under_way():
 def test_statistics():
     bench = Bench()
     count = bench.core.statistics
-    count.label(bench.base, 1024, "ring")
-    count.label(bench.base + 4096, 4, "event")
-    count.label(bench.base + 8192, 4, "msix")
-    count.label(0x20_0000_1000, 4096, "doorbell")
-    with pytest.raises(ValueError, match="overlaps"):
-        count.label(bench.base + 1020, 8, "other")
+    count.label(bench.base, 512, "receiveq1 descriptors")
+    count.label(bench.base + 512, 512, "transmitq1 descriptors")
+    count.label(bench.base + 4096, 4, "transmitq1 driver events")
+    count.label(bench.base + 8192, 4, "MSI-X messages")
+    count.label(0x20_0000_1000, 4096, "transmitq1 doorbell")
     bench.read(0, 256, 0)
     bench.read(256, 64, 1)
     bench.read(4096, 4, 2)
@@ -494,14 +379,23 @@ def test_statistics():
     bench.core.post(0, memory_write(0x20_0000_1000, bytes(4)))
     bench.run(200)
     report = count.report(200)
-    assert report["up"]["read ring"] == {"tlps": 2, "bytes": 48, "payload": 0}
-    assert report["up"]["write ring"] == {"tlps": 2, "bytes": 48 + 256, "payload": 256}
-    assert report["down"]["completion ring"] == {"tlps": 2, "bytes": 40 + 320, "payload": 320}
+    assert report["up"]["read descriptors"] == {"tlps": 2, "bytes": 48, "payload": 0}
+    assert report["up"]["write descriptors"] == {"tlps": 2, "bytes": 48 + 256, "payload": 256}
+    assert report["down"]["completion descriptors"] == {"tlps": 2, "bytes": 40 + 320, "payload": 320}
     assert report["down"]["write doorbell"]["bytes"] == 28 and report["doorbells"] == 1 and report["messages"] == 1
-    assert report["read_sizes"]["ring"] == {64: 1, 256: 1} and report["write_sizes"]["ring"] == {8: 1, 248: 1}
+    assert report["read_sizes"]["descriptors"] == {64: 1, 256: 1}
+    assert report["write_sizes"]["descriptors"] == {8: 1, 248: 1}
     assert report["descriptors_per_fetch"] == 10 and report["used_per_write"] == 8.5
     assert report["up_bytes"] == 4 * 24 + 304 + 28
     assert report["in_flight"]["max"] == 4 and report["in_flight"]["mean"] == pytest.approx(2.15, abs=0.05)
     count.restart(200)
-    assert count.report(300)["up"] == {} and count.label_of(bench.base + 1023) == "ring"
+    assert count.report(300)["up"] == {} and count.label_of(bench.base + 1023) == "descriptors"
     assert count.label_of(bench.base + 1024) == "other"
+
+
+def test_new_labels_replace_those_they_overlap():
+    count = Bench().core.statistics
+    for address, name in ((0, "a"), (10, "b"), (20, "c"), (40, "d"), (15, "e"), (30, "f")):
+        count.label(address, 6 if name == "e" else 10, name)
+    assert [count.label_of(address) for address in (0, 9, 10, 14, 15, 20, 21, 30, 39, 40)] == [
+        "a", "a", "other", "other", "e", "e", "other", "f", "f", "d"]

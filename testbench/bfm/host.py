@@ -47,7 +47,7 @@ class Host:
     Attributes
     ----------
     core : HostCore
-        whose `rules`, `statistics`, `inject` and `label` are the host's as well
+        whose `rules`, `statistics` and `inject` are the host's as well
     config : ConfigWatch
     rq, cc, cq, rc
         the sinks and sources, for back-pressure and gaps
@@ -55,10 +55,8 @@ class Host:
         level of INTA, from the device's messages
     errors : list of MessageCode
         error messages received
-    on_intx : callable or None
-        called with the level of INTA
-    on_error, on_message : lists of callables
-        called with the code of an error message, and with every message TLP
+    on_intx, on_error, on_message : lists of callables
+        called with the level of INTA, the code of an error message, and every message TLP
     timeout_ns : float
         after which a non-posted request fails
     """
@@ -71,12 +69,11 @@ class Host:
         self.rules = self.core.rules
         self.statistics = self.core.statistics
         self.inject = self.core.inject
-        self.label = self.core.statistics.label
         self.config = ConfigWatch(self.rules, function)
         self.timeout_ns = 100_000
         self.intx = False
         self.errors = []
-        self.on_intx = None
+        self.on_intx = []
         self.on_error = []
         self.on_message = self.core.on_message
         self.on_message.append(self._message)
@@ -198,8 +195,8 @@ class Host:
         assert tlp.kind is Kind.MESSAGE
         if tlp.code in (MessageCode.ASSERT_INTA, MessageCode.DEASSERT_INTA):
             self.intx = tlp.code == MessageCode.ASSERT_INTA
-            if self.on_intx:
-                self.on_intx(self.intx)
+            for callback in list(self.on_intx):
+                callback(self.intx)
         elif tlp.code in ERRORS:
             self.errors.append(MessageCode(tlp.code))
             for callback in self.on_error:

@@ -12,7 +12,7 @@ LAST_ENABLES = (0b0001, 0b0011, 0b0111, 0b1111)
 CONTIGUOUS = {((1 << n) - 1 << at) & 0xf for n in range(5) for at in range(4)}
 DEVICE_MESSAGES = {MessageCode.ASSERT_INTA, MessageCode.DEASSERT_INTA, MessageCode.ERR_COR, MessageCode.ERR_NONFATAL,
                    MessageCode.ERR_FATAL, MessageCode.PM_PME, MessageCode.PME_TO_ACK}
-STRICT = ("descriptors", "device events", "MSI-X messages")     # what is written there may overtake nothing
+STRICT = ("ring", "event", "msix")      # what is written there may overtake nothing
 
 
 class ProtocolError(AssertionError):
@@ -20,7 +20,7 @@ class ProtocolError(AssertionError):
 
 
 class Rules:
-    """What the function has been configured for; `Host.config_write` keeps it up to date.
+    """What the function has been configured for. `Host.config_write` follows what is written; others may set it.
 
     Attributes (with their values after reset)
     ----------

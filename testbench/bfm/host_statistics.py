@@ -1,7 +1,6 @@
 """What passed the link, counted by direction, kind and purpose.
 
-The driver names address ranges (`label`), as in "transmitq1 descriptors". What is counted apart is the purpose, the end
-of such a name if it is one of `PURPOSES`, else all of it.
+The driver names address ranges (`label`); "ring", "event", "msix" and "doorbell" have a meaning here, others are free.
 """
 
 import bisect
@@ -9,7 +8,6 @@ from collections import Counter, defaultdict
 
 __all__ = ["Count", "Statistics"]
 
-PURPOSES = ("descriptors", "driver events", "device events", "buffers", "doorbell", "MSI-X messages")
 OTHER = "other"
 
 
@@ -35,19 +33,19 @@ class Statistics:
 
     Attributes
     ----------
-    up, down : dict of (what, purpose) → Count
-        what: "read", "write", "completion", "message", "config"; purpose of the address, for a completion its read's
-    read_sizes, write_sizes : dict of purpose → Counter of lengths in bytes
+    up, down : dict of (what, label) → Count
+        what: "read", "write", "completion", "message", "config"; label of the address, of a completion that of its read
+    read_sizes, write_sizes : dict of label → Counter of lengths in bytes
         requests of the device
     doorbells, messages : int
-        host writes to a "doorbell", device writes to "MSI-X messages"
+        host writes labelled "doorbell", device writes labelled "msix"
     in_flight, most_in_flight : int
         reads of the device that are outstanding, and the most there were
     """
 
     def __init__(self):
         self._starts = []
-        self._ranges = []       # (address, end, purpose), ascending
+        self._ranges = []       # (address, end, name), ascending
         self.in_flight = 0
         self.restart(0)
 
@@ -62,16 +60,18 @@ class Statistics:
         self._area = 0.0
 
     def label(self, address, length, name):
-        """Count what goes to [address, +length) under the purpose of `name`. Older labels that overlap are dropped: the
-        memory has a new use."""
-        end = address + length
-        first = bisect.bisect_left(self._starts, address)
-        if first and self._ranges[first - 1][1] > address:
-            first -= 1
-        last = bisect.bisect_left(self._starts, end)
-        purpose = next((purpose for purpose in PURPOSES if name.endswith(purpose)), name)
-        self._starts[first:last] = [address]
-        self._ranges[first:last] = [(address, end, purpose)]
+        """Count what goes to [address, +length) as `name`. Ranges may not overlap."""
+        i = bisect.bisect_left(self._starts, address)
+        before_ends = self._ranges[i - 1][1] if i else 0
+        after_starts = self._starts[i] if i < len(self._starts) else 1 << 64
+        if before_ends > address or address + length > after_starts:
+            raise ValueError(f"[{address:#x}, +{length}) overlaps another label")
+        self._starts.insert(i, address)
+        self._ranges.insert(i, (address, address + length, name))
+
+    def unlabel(self, address):
+        i = self._starts.index(address)
+        del self._starts[i], self._ranges[i]
 
     def label_of(self, address):
         i = bisect.bisect_right(self._starts, address) - 1
@@ -95,22 +95,22 @@ class Statistics:
 
     @property
     def messages(self):
-        return self.up["write", "MSI-X messages"].tlps
+        return self.up["write", "msix"].tlps
 
     def descriptors_per_fetch(self):
         """Mean over the reads of rings, of 16-byte descriptors asked for."""
-        sizes = self.read_sizes["descriptors"]
+        sizes = self.read_sizes["ring"]
         return sum(length * n for length, n in sizes.items()) / 16 / max(1, sizes.total())
 
     def used_per_write(self):
         """Mean over the writes to rings; the first used descriptor of a run is written from its length field on."""
-        sizes = self.write_sizes["descriptors"]
+        sizes = self.write_sizes["ring"]
         return sum((length + 8) // 16 * n for length, n in sizes.items()) / max(1, sizes.total())
 
     def report(self, cycle):
         """All of it as plain numbers, for printing and for JSON."""
         def table(counts):
-            return {f"{what} {label}".strip(): {"tlps": count.tlps, "bytes": count.bytes, "payload": count.payload}
+            return {f"{what} {label}": {"tlps": count.tlps, "bytes": count.bytes, "payload": count.payload}
                     for (what, label), count in sorted(counts.items()) if count.tlps}
         return {
             "cycles": cycle - self._began,

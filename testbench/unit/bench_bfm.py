@@ -176,7 +176,10 @@ async def rules_follow_configuration_writes(dut):
     assert host.rules.bus_master
     await disable
     assert not host.rules.bus_master and host.rules.requester == DEVICE
-    await host.config_write(4, 6, 2)
+    enable = cocotb.start_soon(host.config_write(4, 6, 2))
+    await RisingEdge(dut.clk)
+    assert host.rules.bus_master and host.core.requester.outstanding
+    await enable
     await host.config_write(0x68, 0xa020, 2)    # with a function level reset
     assert (host.rules.mps, host.rules.bus_master, host.rules.requester) == (128, False, None)
 
@@ -235,7 +238,7 @@ async def writes_messages_and_interrupts(dut):
     card.memory.give(target, 4, "w")
     vectors, levels, errors = [], [], []
     card.memory.watch(target, 4, lambda address, data: vectors.append(int.from_bytes(data, "little")))
-    card.host.on_intx = levels.append
+    card.host.on_intx.append(levels.append)
     card.host.on_error.append(errors.append)
     data = random.Random(3).randbytes(253)
     card.rq.append(memory_write(card.base + 1, data, DEVICE))

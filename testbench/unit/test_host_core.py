@@ -286,8 +286,8 @@ def test_poisoned_late_and_duplicate_completions():
 
 def test_dropped_reads_never_complete_and_their_tag_stays_out_of_use():
     bench = Bench()
-    bench.core.inject("drop", lambda read: read.label == "descriptors", count=2)
-    bench.core.statistics.label(bench.base, 64, "receiveq1 descriptors")
+    bench.core.inject("drop", lambda read: read.label == "ring", count=2)
+    bench.core.statistics.label(bench.base, 64, "ring")
     bench.read(64, 64, 0)
     bench.read(0, 64, 1)
     bench.run(300)
@@ -364,11 +364,10 @@ def test_reset_forgets_what_was_under_way():
 def test_statistics():
     bench = Bench()
     count = bench.core.statistics
-    count.label(bench.base, 512, "receiveq1 descriptors")
-    count.label(bench.base + 512, 512, "transmitq1 descriptors")
-    count.label(bench.base + 4096, 4, "transmitq1 driver events")
-    count.label(bench.base + 8192, 4, "MSI-X messages")
-    count.label(0x20_0000_1000, 4096, "transmitq1 doorbell")
+    count.label(bench.base, 1024, "ring")
+    count.label(bench.base + 4096, 4, "event")
+    count.label(bench.base + 8192, 4, "msix")
+    count.label(0x20_0000_1000, 4096, "doorbell")
     bench.read(0, 256, 0)
     bench.read(256, 64, 1)
     bench.read(4096, 4, 2)
@@ -379,23 +378,31 @@ def test_statistics():
     bench.core.post(0, memory_write(0x20_0000_1000, bytes(4)))
     bench.run(200)
     report = count.report(200)
-    assert report["up"]["read descriptors"] == {"tlps": 2, "bytes": 48, "payload": 0}
-    assert report["up"]["write descriptors"] == {"tlps": 2, "bytes": 48 + 256, "payload": 256}
-    assert report["down"]["completion descriptors"] == {"tlps": 2, "bytes": 40 + 320, "payload": 320}
+    assert report["up"]["read ring"] == {"tlps": 2, "bytes": 48, "payload": 0}
+    assert report["up"]["write ring"] == {"tlps": 2, "bytes": 48 + 256, "payload": 256}
+    assert report["down"]["completion ring"] == {"tlps": 2, "bytes": 40 + 320, "payload": 320}
     assert report["down"]["write doorbell"]["bytes"] == 28 and report["doorbells"] == 1 and report["messages"] == 1
-    assert report["read_sizes"]["descriptors"] == {64: 1, 256: 1}
-    assert report["write_sizes"]["descriptors"] == {8: 1, 248: 1}
+    assert report["read_sizes"]["ring"] == {64: 1, 256: 1}
+    assert report["write_sizes"]["ring"] == {8: 1, 248: 1}
     assert report["descriptors_per_fetch"] == 10 and report["used_per_write"] == 8.5
     assert report["up_bytes"] == 4 * 24 + 304 + 28
     assert report["in_flight"]["max"] == 4 and report["in_flight"]["mean"] == pytest.approx(2.15, abs=0.05)
     count.restart(200)
-    assert count.report(300)["up"] == {} and count.label_of(bench.base + 1023) == "descriptors"
+    assert count.report(300)["up"] == {} and count.label_of(bench.base + 1023) == "ring"
     assert count.label_of(bench.base + 1024) == "other"
 
 
-def test_new_labels_replace_those_they_overlap():
+def test_labels_may_not_overlap_and_can_be_taken_back():
     count = Bench().core.statistics
-    for address, name in ((0, "a"), (10, "b"), (20, "c"), (40, "d"), (15, "e"), (30, "f")):
-        count.label(address, 6 if name == "e" else 10, name)
-    assert [count.label_of(address) for address in (0, 9, 10, 14, 15, 20, 21, 30, 39, 40)] == [
-        "a", "a", "other", "other", "e", "e", "other", "f", "f", "d"]
+    count.label(100, 10, "ring")
+    for address, length in ((95, 6), (109, 1), (100, 10), (90, 30)):
+        with pytest.raises(ValueError, match="overlaps"):
+            count.label(address, length, "event")
+    count.label(110, 5, "event")
+    count.label(95, 5, "msix")
+    assert [count.label_of(at) for at in (94, 95, 99, 100, 109, 110, 115)] == [
+        "other", "msix", "msix", "ring", "ring", "event", "other"]
+    count.unlabel(100)
+    assert count.label_of(105) == "other"
+    count.label(100, 4, "rx")
+    assert count.label_of(103) == "rx"

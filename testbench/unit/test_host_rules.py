@@ -23,14 +23,14 @@ from testbench.unit.host_bench import DEVICE, Bench
     (lambda a: memory_read(a, 1024, 0, DEVICE), "Max_Read_Request_Size, 512"),
     (lambda a: memory_write(a, bytes(260), DEVICE), "Max_Payload_Size, 256"),
     (lambda a: memory_read(a, 64, 8, DEVICE), "outstanding"),
-    (lambda a: memory_write(a, bytes(16), DEVICE, flags=2 << 12), "Relaxed Ordering on descriptors"),
+    (lambda a: memory_write(a, bytes(16), DEVICE, flags=2 << 12), "Relaxed Ordering on ring"),
     (lambda a: memory_write(a, bytes(4), DEVICE, flags=1 << 14), "poisoned"),
     (lambda a: message(MessageCode.PME_TURN_OFF, requester=DEVICE), "doesn't send"),
     (lambda a: config_read(DEVICE, 0, 4, 0, DEVICE), "neither memory request nor message"),
 ])
 def test_bad_requests(make, complaint):
     bench = Bench()
-    bench.core.statistics.label(bench.base, 16, "receiveq1 descriptors")
+    bench.core.statistics.label(bench.base, 16, "ring")
     bench.read(0x100, 4, 8)
     with pytest.raises(ProtocolError, match=complaint):
         bench.core.rq(1, make(bench.base))

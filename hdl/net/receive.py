@@ -1,0 +1,149 @@
+"""From the wire to the write engine."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..stream import PacketBeat, Queue
+from .frame_buffer import FrameBuffer
+from .header import HeaderInsert, ReceiveHeader
+from .ingest import DROP_CAUSES, Ingest
+from .spec import HEADER_SIZES
+from .steer import Steer
+
+__all__ = ["FrameInfo", "Receive", "Verdict"]
+
+
+# Verdicts that may be given ahead of the frames' bytes.
+VERDICTS = 8
+
+
+class FrameInfo(data.StructLayout):
+    """A frame that waits for its verdict: `queue` local index; `length` bytes, virtio_net_hdr included."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"queue": pair_bits, "length": 16})
+
+
+class Verdict(data.Struct):
+    """What the queue engine says of a frame: `accept`, there is a buffer for it; else it is dropped."""
+    accept: 1
+
+
+class Receive(wiring.Component):
+    """Frames from the wire: judged, stored, offered to the queue engine, and given out behind their header.
+
+    Frames are offered in order of arrival as soon as they are complete, well ahead of the verdicts; the verdicts, in
+    the same order, may be given ahead of the bytes. From the last beat on the wire to `frames`: 3 cycles; from a verdict
+    to the first beat of `data`: 2 cycles. A packet leaves in consecutive cycles if taken so, and the next one right
+    behind it: one of 60 bytes on the wire every 2 cycles at 512 bits. A rejected frame costs a cycle per beat.
+
+    While `flush` is 1, arriving frames are dropped, frames inside are thrown away, the one offered included (the only
+    time that `frames.valid` falls without a transfer), and verdicts are swallowed; a packet that `data` has begun is
+    finished. Hold it until the engine has forgotten its frames and `idle` is 1.
+
+    Parameters
+    ----------
+    config : NicConfig
+    header_bytes : int
+        bytes of virtio_net_hdr: 12, 20, 24 or 32
+
+    Attributes
+    ----------
+    eth_rx_tdata, eth_rx_tkeep, eth_rx_tvalid, eth_rx_tlast, eth_rx_tuser : In; eth_rx_tready : Out(1)
+        AXI4-Stream; see `Ingest` for what is dropped and counted
+    mtu : In(16)
+        68 to 65535; more than config.max_mtu counts as config.max_mtu
+    enable : In(1)
+        the device is live; frames that begin while 0 are dropped
+    frames : Out(stream(FrameInfo(pair_bits)))
+    behind : Out(1)
+        while `frames` is valid: another frame waits behind that one
+    verdicts : In(stream(Verdict))
+        one per frame taken from `frames`
+    data : Out(stream(PacketBeat(width)))
+        header and bytes of the accepted frames
+    flush : In(1)
+    idle : Out(1)
+        no complete frame inside
+    received, received_bytes : Out
+        pulse: a frame was stored; its bytes
+    dropped_disabled, dropped_bad, dropped_runt, dropped_oversize, dropped_overflow : Out(1)
+        pulses; frames rejected are counted by who rejects them
+    """
+
+    def __init__(self, config, header_bytes=12):
+        if header_bytes not in HEADER_SIZES:
+            raise ValueError(f"virtio_net_hdr has one of {HEADER_SIZES} bytes, not {header_bytes!r}")
+        self.config = config
+        self.header_bytes = header_bytes
+        super().__init__({
+            "eth_rx_tdata": In(config.width), "eth_rx_tkeep": In(config.bytes_per_beat), "eth_rx_tvalid": In(1),
+            "eth_rx_tready": Out(1), "eth_rx_tlast": In(1), "eth_rx_tuser": In(1),
+            "mtu": In(16), "enable": In(1),
+            "frames": Out(stream.Signature(FrameInfo(config.pair_bits))), "behind": Out(1),
+            "verdicts": In(stream.Signature(Verdict)),
+            "data": Out(stream.Signature(PacketBeat(config.width))),
+            "flush": In(1), "idle": Out(1),
+            "received": Out(1), "received_bytes": Out(range(config.max_frame + 1)),
+            **{f"dropped_{cause}": Out(1) for cause in DROP_CAUSES},
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.ingest = ingest = Ingest(config.width, config.max_mtu)
+        m.submodules.buffer = buffer = FrameBuffer(config.width, config.rx_buffer)
+        for name in ("tdata", "tkeep", "tvalid", "tlast", "tuser"):
+            m.d.comb += getattr(ingest, name).eq(getattr(self, f"eth_rx_{name}"))
+        m.d.comb += [
+            self.eth_rx_tready.eq(ingest.tready),
+            ingest.mtu.eq(self.mtu), ingest.live.eq(self.enable), ingest.flush.eq(self.flush),
+            ingest.full.eq(buffer.used == buffer.rows),
+            buffer.write.eq(ingest.write), buffer.row.eq(ingest.row),
+            buffer.commit.eq(ingest.commit), buffer.abort.eq(ingest.abort),
+        ]
+        infos = self._offer(m, ingest, buffer.rows)
+        verdicts, insert = self._deliver(m, buffer)
+        m.d.comb += self.idle.eq(buffer.empty & ~infos.o.valid & (infos.level == 0) & ~verdicts.o.valid & insert.idle)
+        for cause in DROP_CAUSES:
+            m.d.comb += getattr(self, f"dropped_{cause}").eq(getattr(ingest, f"dropped_{cause}"))
+        m.d.sync += [self.received.eq(ingest.commit), self.received_bytes.eq(ingest.bytes)]
+        return m
+
+    def _offer(self, m, ingest, rows):
+        """Lengths and queues of the frames, ahead of their bytes. A frame takes a row at least, so there is room."""
+        shape = FrameInfo(self.config.pair_bits)
+        # Two more frames may stand in the buffer's output stages.
+        m.submodules.infos = infos = Queue(shape, rows + 2, block=True)
+        m.submodules.steer = steer = Steer(self.config.pair_bits)
+        m.d.comb += [
+            infos.i.valid.eq(ingest.commit),
+            infos.i.payload.queue.eq(steer.queue),
+            infos.i.payload.length.eq(ingest.bytes + self.header_bytes),
+            self.frames.payload.eq(infos.o.payload),
+            self.frames.valid.eq(infos.o.valid & ~self.flush),
+            infos.o.ready.eq(self.frames.ready | self.flush),
+            self.behind.eq(infos.level > 1),
+        ]
+        return infos
+
+    def _deliver(self, m, buffer):
+        """Rows of the head frame by its verdict: behind a header to `data`, or nowhere."""
+        m.submodules.verdicts = verdicts = Queue(Verdict, VERDICTS)
+        m.submodules.header = header = ReceiveHeader(self.header_bytes)
+        m.submodules.insert = insert = HeaderInsert(self.config.width, self.header_bytes)
+        wiring.connect(m, wiring.flipped(self.verdicts), verdicts.i)
+        wiring.connect(m, insert.o, wiring.flipped(self.data))
+
+        row, accept = buffer.o.payload, verdicts.o.payload.accept
+        drain = self.flush & ~insert.begun
+        pass_on = buffer.o.valid & verdicts.o.valid & accept & ~drain
+        m.d.comb += [
+            insert.header.eq(header.header),
+            insert.i.payload.eq(row),
+            insert.i.valid.eq(pass_on),
+            buffer.o.ready.eq(drain | (verdicts.o.valid & (insert.i.ready | ~accept))),
+            verdicts.o.ready.eq(drain | (buffer.o.valid & buffer.o.ready & row.last)),
+        ]
+        return verdicts, insert

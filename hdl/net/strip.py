@@ -1,0 +1,139 @@
+"""Taking the virtio_net_hdr off a packet, and its parts together."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..dma.spec import ReadBeat
+from ..stream import PacketBeat
+
+__all__ = ["HeaderStrip"]
+
+
+class HeaderStrip(wiring.Component):
+    """Turns the transactions of a packet, each packed from bit 0, into rows of one frame without its header.
+
+    Bytes are rotated to their place behind the bytes before them (first cycle), then completed to a row (second cycle).
+    A packet begins at such a place that its header ends with a row: these rows are not written. A row is written when
+    a byte follows it, or with the packet's end. One beat a cycle, without exception: what a packet's last beat leaves
+    over is written a cycle later, when the next packet's first beat, in which its header lies, has no row to write.
+
+    Parameters
+    ----------
+    width : int
+        bits per beat
+    pair_bits : int
+        bits of a queue's local index
+    header_bytes : int
+        bytes of virtio_net_hdr
+
+    Attributes
+    ----------
+    i : In(stream(ReadBeat(width, pair_bits)))
+        `i.ready` is `enable`
+    enable : In(1)
+    packet_ends : In(1)
+        with the beat at `i`: it ends the packet
+    good, cut : In(1)
+        a cycle after the beat was taken: the packet that ends with it is to be kept; it is too long, write no more
+    clear : In(1)
+        forget what has come of a packet; only while no beat comes
+    write, commit, abort : Out(1); row : Out(PacketBeat(width))
+        to the `FrameBuffer`
+    header : Out(8 * header_bytes)
+        the packet's header, in the cycle of its `commit`: what checksum and segmentation work from
+    idle : Out(1)
+        no beat inside; part of a packet may be
+    """
+
+    def __init__(self, width, pair_bits, header_bytes):
+        self.width = width
+        self.header_bytes = header_bytes
+        super().__init__({
+            "i": In(stream.Signature(ReadBeat(width, pair_bits))),
+            "enable": In(1), "packet_ends": In(1), "good": In(1), "cut": In(1), "clear": In(1),
+            "write": Out(1), "commit": Out(1), "abort": Out(1), "row": Out(PacketBeat(width)),
+            "header": Out(8 * header_bytes),
+            "idle": Out(1),
+        })
+        self._lanes = width // 8
+        # Where a packet's first byte goes, and in how many rows its header lies then.
+        self._begin = -header_bytes % self._lanes
+        self._header_rows = (self._begin + header_bytes) // self._lanes
+
+    def elaborate(self, platform):
+        m = Module()
+        rotated = Signal(self.width)
+        start, fill = Signal(range(self._lanes + 1)), Signal(range(2 * self._lanes + 1))
+        valid, ends, over = Signal(), Signal(), Signal()
+        self._rotate(m, rotated, start, fill, valid, ends, over)
+
+        carry = Signal(self.width)     # bytes not yet written
+        flush = Signal()               # `carry` is the rest of a good packet
+        flush_bytes = Signal(range(self._lanes + 1))
+        merged = Signal(self.width)
+        lanes = range(self._lanes)
+        m.d.comb += [merged.word_select(n, 8).eq(Mux(start > n, carry.word_select(n, 8), rotated.word_select(n, 8)))
+                     for n in lanes]
+        skip = Signal(range(self._header_rows + 1), init=self._header_rows)
+        fresh = Signal(init=1)         # the next row is a frame's first
+        with m.If(valid):
+            m.d.sync += carry.eq(Mux(over, rotated, merged))
+            with m.If(ends):
+                m.d.sync += skip.eq(self._header_rows)
+            with m.Elif(over & (skip != 0)):
+                m.d.sync += skip.eq(skip - 1)
+        m.d.sync += [flush.eq(valid & over & ends & self.good), flush_bytes.eq(fill - self._lanes)]
+        with m.If(self.clear):
+            m.d.sync += skip.eq(self._header_rows)
+
+        full_row = over & (skip == 0) & ~self.cut
+        last_row = ends & self.good & ~over
+        m.d.comb += [
+            self.write.eq(flush | (valid & (full_row | last_row))),
+            self.commit.eq(flush | (valid & last_row)),
+            # With `flush` the packet in the pipeline is at its first beat and has written nothing.
+            self.abort.eq((valid & ends & ~self.good & ~flush) | self.clear),
+            self.row.data.eq(Mux(flush, carry, merged)),
+            self.row.bytes.eq(Mux(flush, flush_bytes, Mux(over, self._lanes, fill))),
+            self.row.first.eq(fresh),
+            self.row.last.eq(self.commit),
+            self.idle.eq(~valid & ~flush),
+        ]
+        with m.If(self.abort | self.commit):
+            m.d.sync += fresh.eq(1)
+        with m.Elif(self.write):
+            m.d.sync += fresh.eq(0)
+        self._keep_header(m, valid & over, skip, merged)
+        return m
+
+    def _rotate(self, m, rotated, start, fill, valid, ends, over):
+        """First cycle: the beat's bytes to the lanes behind those of the beats before, round and round."""
+        beat = self.i.payload
+        place = Signal(range(self._lanes + 1), init=self._begin)
+        reach = Signal(range(2 * self._lanes + 1))
+        passes = Signal()
+        taken = self.i.valid & self.i.ready
+        m.d.comb += [
+            self.i.ready.eq(self.enable),
+            reach.eq(place + beat.bytes),
+            passes.eq(reach > self._lanes),
+        ]
+        data = beat.data
+        for bit in range((self._lanes - 1).bit_length()):
+            data = Mux(place[bit], data.rotate_left(8 << bit), data)
+        m.d.sync += valid.eq(taken)
+        with m.If(taken):
+            m.d.sync += [
+                rotated.eq(data), start.eq(place), fill.eq(reach), ends.eq(self.packet_ends), over.eq(passes),
+                place.eq(Mux(self.packet_ends, self._begin, Mux(passes, reach - self._lanes, reach))),
+            ]
+        with m.Elif(self.clear):
+            m.d.sync += place.eq(self._begin)
+
+    def _keep_header(self, m, row_complete, skip, row):
+        rows = [Signal(self.width, name=f"header_row{n}") for n in range(self._header_rows)]
+        for n, kept in enumerate(rows):
+            with m.If(row_complete & (skip == self._header_rows - n)):
+                m.d.sync += kept.eq(row)
+        m.d.comb += self.header.eq(Cat(rows)[8 * self._begin:])

@@ -152,7 +152,7 @@ class Completion:
 def completion_of(tlp):
     first, second, third, _ = tlp.header
     assert tlp.type in (0x0a, 0x0b) and tlp.fmt in (NO_DATA_3DW, DATA_3DW), f"not a completion: {first:#010x}"
-    assert first & 0x1a3_c000 == (0x100_0000 if tlp.type == 0x0b else 0) and not second >> 12 & 1
+    assert not (first & 0x8b_cc00 or second >> 12 & 1 or third >> 7 & 1), "reserved bits are set"
     return Completion(
         status=second >> 13 & 7, locked=tlp.type == 0x0b, tag=third >> 8 & 0xff, requester=third >> 16,
         completer=second >> 16, byte_count=second & 0xfff or 4096, lower_address=third & 0x7f,

@@ -79,8 +79,8 @@ def test_byte_enables():
 
 def test_power_state_has_d0_and_d3hot_only():
     assert [value & 3 for value in answers_of(
-        [write(0x44, 3), read(0x44), write(0x44, 1), read(0x44), write(0x44, 0), read(0x44), write(0x44, 2),
-         read(0x44)])] == [3, 3, 0, 0]
+        [write(0x44, 3), read(0x44), write(0x44, 2), read(0x44), write(0x44, 0), read(0x44), write(0x44, 1),
+         read(0x44), write(0x44, 3, 0b1110), read(0x44)])] == [3, 3, 0, 0, 0]
 
 
 def capabilities(space):

@@ -54,6 +54,7 @@ def test_writes_pass_a_long_read_that_stands_in_the_middle():
         host.send(t.memory_read(BAR, 1024, tag=1))
         await host.until(lambda: len(host.cc_beats) > 20)
         host.cc_open = False
+        await host.wait(60)
         host.send(*doorbells(50))
         await host.until(lambda: len(written(host)) == 50)
         assert len(host.accesses) < 50 + 256
@@ -69,7 +70,7 @@ def test_writes_take_turns_with_a_long_read():
         host.send(t.memory_read(BAR, 512, tag=1), *doorbells(40))
         await host.until(lambda: len(written(host)) == 40)
         reads = len(host.accesses) - 40
-        assert 0 < reads < 128
+        assert 1 <= reads <= 3, "a write goes first where both want the bus"
         await host.until(lambda: host.answered == 4)
     run(body)
 
@@ -124,7 +125,7 @@ def test_messages_do_not_wait_for_cc_or_the_bus():
     async def body(host):
         await host.start(command=0x0006, control=0xf)
         host.cc_open = host.bus_open = False
-        host.send(t.message(0x19, 3), t.memory_write(0x10, bytes(4)))
+        host.send(t.config_read(0), t.message(0x19, 3), t.memory_write(0x10, bytes(4)))
         host.send(*[t.memory_read(BAR, 64, tag=n) for n in range(4)], *doorbells(4))
         await host.wait(20)
         host.set("isr_pending", 1)
@@ -132,7 +133,7 @@ def test_messages_do_not_wait_for_cc_or_the_bus():
         host.set("isr_pending", 0)
         assert await host.next_messages() == ["deassert"]
         host.cc_open = host.bus_open = True
-        await host.until(lambda: host.answered == 4)
+        await host.until(lambda: host.answered == 5)
     run(body)
 
 

@@ -45,12 +45,12 @@ class FetchContext(data.StructLayout):
     """Context of a descriptor fetch: where its descriptors stand in the ring and in the cache.
 
     Fields: `index` ring position of the first descriptor (0 to 32767); `wrap` driver wrap counter of the whole batch
-    (a batch never passes the ring's end); `epoch` toggles whenever what was fetched ahead is thrown away; `slot` cache
-    slot of the first descriptor, modulo twice the cache; `count` descriptors asked for, 1 to 32.
+    (a batch never passes the ring's end); `epoch` counts, modulo 4, how often what was fetched ahead was thrown away;
+    `slot` cache slot of the first descriptor, modulo twice the cache; `count` descriptors asked for, 1 to 32.
     """
 
     def __init__(self):
-        super().__init__({"index": 15, "wrap": 1, "epoch": 1, "slot": 11, "count": 6, "reserved": CONTEXT_BITS - 34})
+        super().__init__({"index": 15, "wrap": 1, "epoch": 2, "slot": 11, "count": 6, "reserved": CONTEXT_BITS - 35})
 
 
 class DataContext(data.StructLayout):

@@ -6,7 +6,12 @@ about a format.
 
 from amaranth.lib import data, enum
 
-__all__ = ["Descriptor", "EventFlags", "EventSuppression", "QueueConfig", "Position", "Chain", "Completion"]
+__all__ = ["Descriptor", "EventFlags", "EventSuppression", "QueueConfig", "Position", "Chain", "Completion",
+           "FRAME_BITS", "Pulse", "Doorbell", "Configure", "Frame", "DropCause", "Verdict"]
+
+
+# Bits of a frame's length, virtio header included.
+FRAME_BITS = 17
 
 
 class Descriptor(data.Struct):
@@ -75,3 +80,46 @@ class Completion(data.StructLayout):
 
     def __init__(self, pair_bits):
         super().__init__({"queue": pair_bits, "id": 16, "length": 32, "written": 1, "slots": 16, "behind": 1})
+
+
+class Pulse(data.StructLayout):
+    """Something happened to a queue: no back-pressure. Fields: `valid`; `queue` local index."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"valid": 1, "queue": pair_bits})
+
+
+class Doorbell(data.StructLayout):
+    """The driver rang. Fields: `queue` local index; `next_off`, `next_wrap` where it will put its next descriptor,
+    meaningful with `has_data` (VIRTIO_F_NOTIFICATION_DATA)."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"queue": pair_bits, "next_off": 15, "next_wrap": 1, "has_data": 1})
+
+
+class Configure(data.StructLayout):
+    """Pulse that gives a queue its configuration. Fields: `valid`; `queue` local index; `config` `QueueConfig`."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"valid": 1, "queue": pair_bits, "config": QueueConfig})
+
+
+class Frame(data.StructLayout):
+    """A received frame that wants a buffer. Fields: `queue` local index; `length` bytes with the virtio header."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"queue": pair_bits, "length": FRAME_BITS})
+
+
+class DropCause(enum.Enum, shape=2):
+    """Why a frame got no buffer."""
+    NONE = 0
+    DISABLED = 1    # queue not enabled, device not live, or being reset
+    NO_BUFFER = 2   # the driver has made nothing available
+    TOO_LONG = 3    # the next buffer is smaller than the frame; it stays available
+
+
+class Verdict(data.Struct):
+    """What becomes of a frame. `cause` is NONE with `accept`."""
+    accept: 1
+    cause: DropCause

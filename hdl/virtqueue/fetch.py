@@ -1,0 +1,253 @@
+"""Deciding when descriptors of a queue are read."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hdl.dma.spec import FetchContext, ReadCommand
+
+from .fetch_size import FetchSize
+from .fetch_state import FetchEvent, FetchState, React
+from .run_queue import RunQueue
+from .spec import Doorbell, Position, Pulse, QueueConfig
+from .stages import Report, Suppression, slot_bits
+
+__all__ = ["Fetch"]
+
+
+class Fetch(wiring.Component):
+    """Issues descriptor fetches, several of a queue one behind the other.
+
+    Everything that happens to a queue is an event that reads, changes and writes its state in one cycle, and so does
+    the end of a decision; no event is applied during a decision. So there are never two views of a queue, and no
+    wake-up falls between: what comes during a decision is looked at after it. A decision takes 4 cycles; doorbell to
+    `reads`: 5 cycles. Doorbells of disabled queues are forgotten when their turn comes; before `live` they are kept.
+
+    A doorbell sets `kick`, and only the first fetch of an epoch clears it: whatever was published before that doorbell
+    is seen by every fetch of the epoch, and a doorbell after that fetch makes us look again at the position where the
+    epoch ends. When a queue is dry while doorbells are suppressed, they are asked for again, and once that is visible
+    to the driver it counts as a doorbell.
+
+    Parameters
+    ----------
+    queues, queue_bits : int
+    client : Client
+    cache : int
+        descriptors cached per queue
+    batch : int
+        most descriptors in one fetch, a power of 2 and at most half of `cache`
+    suppress : bool
+        switch doorbells off while there is a backlog
+
+    Attributes
+    ----------
+    init : In(Pulse)
+    live, quiesce : In(1)
+        fetches are issued while `live` and not `quiesce`
+    doorbells, reports : streams in
+    switched : stream of Suppression in
+        this change is visible to the driver before any read issued from now on
+    space : In(Pulse)
+        the walker has emptied a part of the cache
+    published : In(Pulse)
+        the used position has advanced
+    config_queue : Out, config : In(QueueConfig); used_queue : Out, used : In(Position);
+    emptied_queue : Out, emptied : In
+        configuration, used position and walker's cache slot of a queue, answered in the same cycle
+    looking_queue : In, looking : Out(1)
+        descriptors may arrive without another doorbell; low only when all that did arrive are visible to the walker
+    reads : stream of ReadCommand out
+    switch : stream of Suppression out
+        must take two for each queue without waiting for `switched`
+    idle : Out(1)
+        no command waits to be taken and no decision is being made
+    """
+
+    def __init__(self, queues, queue_bits, *, client, cache, batch, suppress=True):
+        self.queues = queues
+        self.queue_bits = queue_bits
+        self.client = client
+        self.cache = cache
+        self.batch_level = batch.bit_length() - 1
+        # Up to 8 fetches of a queue under way, or what the cache holds.
+        self.most_level = min(self.batch_level + 3, cache.bit_length() - 1)
+        self.suppress = suppress
+        self.slot_bits = slot_bits(cache)
+        self.state = FetchState(self.slot_bits)
+        super().__init__({
+            "init": In(Pulse(queue_bits)),
+            "live": In(1),
+            "quiesce": In(1),
+            "doorbells": In(stream.Signature(Doorbell(queue_bits))),
+            "reports": In(stream.Signature(Report(queue_bits, self.slot_bits))),
+            "switched": In(stream.Signature(Suppression(queue_bits))),
+            "space": In(Pulse(queue_bits)),
+            "published": In(Pulse(queue_bits)),
+            "config_queue": Out(queue_bits),
+            "config": In(QueueConfig),
+            "used_queue": Out(queue_bits),
+            "used": In(Position),
+            "emptied_queue": Out(queue_bits),
+            "emptied": In(self.slot_bits),
+            "looking_queue": In(queue_bits),
+            "looking": Out(1),
+            "reads": Out(stream.Signature(ReadCommand(queue_bits))),
+            "switch": Out(stream.Signature(Suppression(queue_bits))),
+            "idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.states = states = Memory(shape=self.state, depth=1 << self.queue_bits, init=[])
+        write, read = states.write_port(), states.read_port(domain="comb")
+        m.submodules.run = run = RunQueue(self.queues, self.queue_bits)
+        m.submodules.react = react = React(self.queue_bits, self.slot_bits, batch_level=self.batch_level,
+                                           most_level=self.most_level, suppress=self.suppress)
+        queue, state = Signal(self.queue_bits), Signal(self.state)
+        self._descriptors = Signal(64)
+        size = self._size(m, queue, state)
+        pending = Signal()
+        apply = Signal()
+        self._events(m, react.event, pending, apply)
+        may_start = Signal()
+        # Events and waiting queues take turns, so that neither starves the other.
+        event_last = Signal()
+        event_queue = react.event.report.queue
+        m.d.comb += [
+            run.init.eq(self.init),
+            react.state.eq(read.data),
+            may_start.eq(self.live & ~self.quiesce & (~self.reads.valid | self.reads.ready)),
+            self.switch.payload.queue.eq(event_queue),
+            self.switch.payload.enable.eq(react.enable),
+            self.switch.valid.eq(apply & react.switch),
+        ]
+        with m.If(self.reads.ready):
+            m.d.sync += self.reads.valid.eq(0)
+        with m.FSM() as fsm:
+            with m.State("EVENT"):
+                with m.If(pending & ~(event_last & run.o.valid & may_start)):
+                    m.d.comb += [
+                        apply.eq(1), read.addr.eq(event_queue),
+                        write.addr.eq(event_queue), write.data.eq(react.after), write.en.eq(1),
+                    ]
+                    m.d.sync += [event_last.eq(1), queue.eq(event_queue), state.eq(react.after)]
+                    with m.If(react.wake):
+                        with m.If(may_start & ~run.o.valid):
+                            m.next = "MEASURE"
+                        with m.Else():
+                            m.d.comb += [run.push.valid.eq(1), run.push.queue.eq(event_queue)]
+                with m.Elif(run.o.valid & may_start):
+                    m.d.comb += [read.addr.eq(run.o.payload), run.o.ready.eq(1)]
+                    m.d.sync += [event_last.eq(0), queue.eq(run.o.payload), state.eq(read.data)]
+                    m.next = "MEASURE"
+            with m.State("MEASURE"):
+                m.next = "CUT"
+            with m.State("CUT"):
+                m.next = "ISSUE"
+            with m.State("ISSUE"):
+                m.d.comb += [write.addr.eq(queue), write.en.eq(1)]
+                self._decide(m, queue, state, size, write.data, run)
+                m.next = "EVENT"
+        with m.If(self.init.valid):
+            m.d.comb += [write.addr.eq(self.init.queue), write.data.eq(self.state.initial()), write.en.eq(1)]
+        m.d.comb += self.idle.eq(fsm.ongoing("EVENT") & ~self.reads.valid)
+        self._look(m, states, react.event, pending)
+        return m
+
+    def _events(self, m, event, pending, apply):
+        """One event waits in a register. Wake-ups that are mere pulses are remembered in run queues."""
+        kind = FetchEvent.Kind
+        m.submodules.space_run = space = RunQueue(self.queues, self.queue_bits)
+        m.submodules.published_run = published = RunQueue(self.queues, self.queue_bits)
+        held = Signal(FetchEvent(self.queue_bits, self.slot_bits))
+        m.d.comb += [
+            space.init.eq(self.init), space.push.eq(self.space),
+            published.init.eq(self.init), published.push.eq(self.published),
+            event.eq(held),
+        ]
+        with m.If(apply):
+            m.d.sync += pending.eq(0)
+        with m.If((apply | ~pending) & ~self.init.valid):
+            with m.If(self.reports.valid):
+                m.d.comb += self.reports.ready.eq(1)
+                m.d.sync += [pending.eq(1), held.kind.eq(kind.REPORT), held.report.eq(self.reports.payload)]
+            for source, name, queue in [
+                    (self.switched, kind.SWITCHED, self.switched.payload.queue),
+                    (self.doorbells, kind.DOORBELL, self.doorbells.payload.queue),
+                    (published.o, kind.ROOM, published.o.payload), (space.o, kind.ROOM, space.o.payload)]:
+                with m.Elif(source.valid):
+                    m.d.comb += source.ready.eq(1)
+                    m.d.sync += [pending.eq(1), held.kind.eq(name), held.report.queue.eq(queue),
+                                 held.enable.eq(self.switched.payload.enable)]
+
+    def _size(self, m, queue, state):
+        m.submodules.size = size = FetchSize(cache=self.cache, batch_level=self.batch_level)
+        m.d.comb += [
+            self.config_queue.eq(queue), self.used_queue.eq(queue), self.emptied_queue.eq(queue),
+            size.state.eq(state), size.config.eq(self.config), size.used.eq(self.used), size.emptied.eq(self.emptied),
+        ]
+        m.d.sync += self._descriptors.eq(self.config.descriptors)
+        return size
+
+    def _decide(self, m, queue, state, size, after, run):
+        """Issue a fetch, or find out why not; then what to do next."""
+        most = Signal(4)
+        wanted = Signal()
+        m.d.comb += [
+            most.eq(1), after.eq(state),
+            wanted.eq(Mux(state.under_way == 0, state.kick | state.active,
+                          state.active & (state.under_way < most))),
+        ]
+        for level in range(self.batch_level + 1, self.most_level + 1):
+            with m.If(state.level == level):
+                m.d.comb += most.eq(1 << (level - self.batch_level))
+        with m.If(~self.config.enabled):
+            m.d.comb += [after.kick.eq(0), after.active.eq(0)]
+        with m.Elif(~wanted):
+            pass
+        with m.Elif(size.count != 0):
+            self._issue(m, queue, state, size, after)
+            # The next decision finds out whether there is reason for another.
+            m.d.comb += [run.push.valid.eq(state.active), run.push.queue.eq(queue)]
+        with m.Elif(size.ring_full & ~state.kick & ~state.suppressed & ~state.chain):
+            # The whole ring is with us: there is nothing more before a doorbell. (`active` stands for full batches;
+            # what is under way may still turn out to be empty, and its report wakes us.)
+            m.d.comb += after.active.eq(0)
+        with m.Else():
+            m.d.comb += after.blocked.eq(1)
+
+    def _issue(self, m, queue, state, size, after):
+        context = Signal(FetchContext())
+        command = self.reads.payload
+        m.d.comb += [
+            context.index.eq(state.index), context.wrap.eq(state.wrap), context.epoch.eq(state.epoch),
+            context.slot.eq(state.slot), context.count.eq(size.count),
+            after.index.eq(Mux(size.ends, 0, state.index + size.count)),
+            after.wrap.eq(state.wrap ^ size.ends),
+            after.slot.eq(state.slot + size.count),
+            after.under_way.eq(state.under_way + 1),
+            after.kick.eq(state.kick & ~state.fresh),
+            after.fresh.eq(0),
+            after.blocked.eq(0),
+        ]
+        m.d.sync += [
+            self.reads.valid.eq(1),
+            command.client.eq(self.client), command.function.eq(0), command.queue.eq(queue),
+            command.address.eq(self._descriptors + (state.index << 4)),
+            command.length.eq(size.count << 4),
+            command.last.eq(1), command.more.eq(0),
+            command.context.eq(context.as_value()),
+        ]
+
+    def _look(self, m, states, event, pending):
+        """Whether a queue is dry. What still waits at an input counts as a reason to look."""
+        port = states.read_port(domain="comb")
+        queue, state = self.looking_queue, port.data
+        m.d.comb += [
+            port.addr.eq(queue),
+            self.looking.eq(
+                state.kick | state.active | (state.under_way != 0) | (state.asked != 0)
+                | (pending & (event.report.queue == queue))
+                | (self.doorbells.valid & (self.doorbells.payload.queue == queue))),
+        ]

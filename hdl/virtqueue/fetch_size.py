@@ -1,0 +1,84 @@
+"""How many descriptors the next fetch of a queue brings."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .fetch_state import FetchState
+from .spec import Position, QueueConfig
+from .stages import slot_bits
+
+__all__ = ["FetchSize"]
+
+
+class FetchSize(wiring.Component):
+    """Two registered steps from a queue's state to the size of its next fetch.
+
+    The fetch is cut at the ring's end and at the ring window (fetched - used <= size, so that no slot is read again
+    before its used descriptor is written). It is not cut, but put off, while the cache has no room for a whole batch:
+    fetches of single descriptors would follow otherwise. That can't last: a walker that has no whole chain takes
+    descriptors out when less than a batch of the cache is free.
+
+    Parameters
+    ----------
+    cache : int
+    batch_level : int
+        log2 of the largest batch
+
+    Attributes
+    ----------
+    state, config, used, emptied : In
+        of the queue, constant for 3 cycles
+    count : Out(6)
+        2 cycles later; 0 means not now
+    ring_full : Out(1)
+        with `count` 0: every slot of the ring is fetched and not yet used, so there can't be anything more
+    ends : Out(1)
+        the fetch reaches the ring's end
+    """
+
+    def __init__(self, *, cache, batch_level):
+        self.cache = cache
+        self.batch_level = batch_level
+        self.slot_bits = slot_bits(cache)
+        super().__init__({
+            "state": In(FetchState(self.slot_bits)),
+            "config": In(QueueConfig),
+            "used": In(Position),
+            "emptied": In(self.slot_bits),
+            "count": Out(6),
+            "ring_full": Out(1),
+            "ends": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        state, size = self.state, self.config.size
+        # Step 1: distances
+        to_end, window = Signal(16), Signal(16)
+        filled = Signal(self.slot_bits)
+        batch = Signal(6)
+        m.d.sync += [
+            to_end.eq(size - state.index),
+            window.eq(Mux(state.wrap == self.used.wrap, size, 0) + self.used.index - state.index),
+            filled.eq(state.slot - self.emptied),
+            batch.eq(1 << self.batch_level),
+        ]
+        for level in range(2, self.batch_level):
+            with m.If(state.level == level):
+                m.d.sync += batch.eq(1 << level)
+        # Step 2: the smallest
+        ring = Signal(6)
+        short = Signal()
+        m.d.comb += [
+            ring.eq(Mux(to_end > window, window, to_end)),
+            short.eq((to_end >= 32) & (window >= 32)),
+        ]
+        m.d.sync += [
+            self.count.eq(Mux(short | (ring > batch), batch, ring)),
+            self.ends.eq((to_end <= batch) & (to_end <= window)),
+            self.ring_full.eq(window == 0),
+        ]
+        with m.If(filled > self.cache - batch):
+            m.d.sync += self.count.eq(0)
+        return m

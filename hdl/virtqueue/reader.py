@@ -1,0 +1,149 @@
+"""Taking chains of transmit queues out of the cache, in turns."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .run_queue import RunQueue
+from .spec import Chain, Pulse
+from .stages import Progress, slot_bits
+
+__all__ = ["Element", "Reader"]
+
+
+class Element(data.StructLayout):
+    """A descriptor on its way to a walker. Fields: `queue`; `chain` the descriptor; `abandoned` the engine is being
+    reset while the rest of the chain is missing: this takes its place, with `last` set and nothing else valid."""
+
+    def __init__(self, queue_bits):
+        super().__init__({"queue": queue_bits, "chain": Chain(), "abandoned": 1})
+
+
+class Reader(wiring.Component):
+    """Serves the queues that have whole chains, in turn, a descriptor every second cycle.
+
+    A turn ends after `PACKETS` chains, or with the first chain after `BYTES` bytes, or when no whole chain is left. The
+    next turn begins without a gap. A chain is begun when it is wholly in the cache or, since it might be longer than
+    the cache, when no more than a batch is free there; it is then read as it arrives, and nothing else with it.
+
+    During `quiesce` no chain is begun; one that has been begun is read to its end, or abandoned where it is missing.
+
+    Parameters
+    ----------
+    queues, queue_bits : int
+    cache, batch : int
+        descriptors cached per queue; most descriptors in a fetch
+
+    Attributes
+    ----------
+    init : In(Pulse)
+    quiesce : In(1)
+    arrived : In(Pulse)
+        see `Receive`
+    progress_queue : Out, progress : In(Progress)
+    cache_queue, cache_slot, cache_enable : Out; cache : In(Chain)
+        read port of the cache
+    emptied_queue : In, emptied : Out
+        next slot to be read of a queue: those before are free. Answered in the same cycle
+    space : Out(Pulse)
+        another batch's worth of slots is free
+    elements : stream of Element out
+    idle : Out(1)
+        nothing is being read or waits to be taken
+    """
+
+    PACKETS = 16
+    BYTES = 16384
+
+    def __init__(self, queues, queue_bits, *, cache, batch):
+        self.queues = queues
+        self.queue_bits = queue_bits
+        self.slots = cache
+        self.batch = batch
+        self.slot_bits = slot_bits(cache)
+        super().__init__({
+            "init": In(Pulse(queue_bits)),
+            "quiesce": In(1),
+            "arrived": In(Pulse(queue_bits)),
+            "progress_queue": Out(queue_bits),
+            "progress": In(Progress(self.slot_bits)),
+            "cache_queue": Out(queue_bits),
+            "cache_slot": Out(self.slot_bits - 1),
+            "cache_enable": Out(1),
+            "cache": In(Chain()),
+            "emptied_queue": In(queue_bits),
+            "emptied": Out(self.slot_bits),
+            "space": Out(Pulse(queue_bits)),
+            "elements": Out(stream.Signature(Element(queue_bits))),
+            "idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.run = run = RunQueue(self.queues, self.queue_bits)
+        shape = Progress(self.slot_bits)
+        m.submodules.emptied = memory = Memory(shape=shape, depth=1 << self.queue_bits, init=[])
+        write, read, query = memory.write_port(), memory.read_port(domain="comb"), memory.read_port(domain="comb")
+        queue, at, after = Signal(self.queue_bits), Signal(shape), Signal(shape)
+        m.d.comb += [
+            run.init.eq(self.init), run.push.eq(self.arrived), run.again.payload.eq(queue),
+            query.addr.eq(self.emptied_queue), self.emptied.eq(query.data.slot),
+            read.addr.eq(run.o.payload),
+            self.cache_queue.eq(queue), self.cache_slot.eq(at.slot), self.progress_queue.eq(queue),
+            write.addr.eq(queue), write.data.eq(after),
+            after.slot.eq(at.slot + 1), after.chain.eq(at.chain + self.cache.last),
+        ]
+        # Chains and bytes of this turn. A turn that can't be ended when it should, because just then a chain arrived,
+        # goes on for a chain.
+        packets, bytes = Signal(range(2 * self.PACKETS)), Signal(range(2 * self.BYTES))
+        with m.If(self.elements.ready):
+            m.d.sync += self.elements.valid.eq(0)
+        m.d.sync += self.space.valid.eq(0)
+
+        with m.FSM() as fsm:
+            with m.State("TURN"):
+                # Addresses the cache at once; whether there is anything to be read is known in the same cycle.
+                m.d.comb += [
+                    self.cache_queue.eq(run.o.payload), self.cache_slot.eq(read.data.slot),
+                    self.progress_queue.eq(run.o.payload), self.cache_enable.eq(1),
+                    run.o.ready.eq(~self.quiesce),
+                ]
+                m.d.sync += [queue.eq(run.o.payload), at.eq(read.data), packets.eq(0), bytes.eq(0)]
+                filled = (self.progress.slot - read.data.slot)[:self.slot_bits]
+                whole = (self.progress.chain != read.data.chain) | (filled > self.slots - self.batch)
+                with m.If(run.o.valid & ~self.quiesce & whole):
+                    m.next = "TAKE"
+            with m.State("NEXT"):
+                m.d.comb += self.cache_enable.eq(1)
+                with m.If(self.progress.slot != at.slot):
+                    m.next = "TAKE"
+                with m.Elif(self.quiesce & (~self.elements.valid | self.elements.ready)):
+                    m.d.sync += [
+                        self.elements.valid.eq(1), self.elements.payload.abandoned.eq(1),
+                        self.elements.payload.chain.last.eq(1), self.elements.payload.queue.eq(queue),
+                    ]
+                    m.next = "TURN"
+            with m.State("TAKE"):
+                with m.If(~self.elements.valid | self.elements.ready):
+                    m.d.comb += write.en.eq(1)
+                    m.d.sync += [
+                        self.elements.valid.eq(1), self.elements.payload.abandoned.eq(0),
+                        self.elements.payload.chain.eq(self.cache), self.elements.payload.queue.eq(queue),
+                        at.eq(after), self.space.valid.eq((after.slot & (self.batch - 1)) == 0),
+                        self.space.queue.eq(queue), packets.eq(packets + self.cache.last),
+                    ]
+                    with m.If(~bytes[-1]):
+                        m.d.sync += bytes.eq(bytes + Mux(self.cache.length >= self.BYTES, self.BYTES,
+                                                         self.cache.length))
+                    m.next = "NEXT"
+                    with m.If(self.cache.last & (self.quiesce | (self.progress.chain == after.chain))):
+                        m.next = "TURN"
+                    with m.Elif(self.cache.last & ((packets >= self.PACKETS - 1) | bytes[-1])):
+                        m.d.comb += run.again.valid.eq(1)
+                        with m.If(run.again.ready):
+                            m.next = "TURN"
+        with m.If(self.init.valid):
+            m.d.comb += [write.addr.eq(self.init.queue), write.data.eq(0), write.en.eq(1)]
+        m.d.comb += self.idle.eq(fsm.ongoing("TURN") & ~self.elements.valid)
+        return m

@@ -1,0 +1,256 @@
+"""Judging what a fetch brought."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hdl.dma.spec import ReadBeat, ReadStatus
+from hdl.stream import RegisterSlice
+
+from .cache import CacheWrite
+from .narrow import Narrow
+from .spec import Pulse, QueueConfig
+from .stages import Progress, Report, Rewind, slot_bits
+
+__all__ = ["Receive", "ReceiveState"]
+
+
+class ReceiveState(data.StructLayout):
+    """State of one queue.
+
+    Fields
+    ------
+    epoch : batches of other epochs are thrown away. A rewind may follow a bad descriptor before anything of the new
+        epoch has come, so a batch may be two epochs old; it is never three, as batches come in order: 2 bits tell
+    chain : the next descriptor belongs to a chain whose head was seen available
+    trust : everything of the epoch was asked for after that head was seen, so what it brings of this chain is valid
+    length : descriptors of the chain so far
+    broken : a read failed, or the driver broke the rules: nothing is taken from this queue any more
+    """
+
+    def __init__(self):
+        super().__init__({"epoch": 2, "chain": 1, "trust": 1, "broken": 1, "length": 16})
+
+
+class Receive(wiring.Component):
+    """Takes fetched batches and puts the descriptors that count into the cache, in ring order.
+
+    Host memory gives no promise as to when each 64-byte line of a read is sampled. A descriptor counts if its own AVAIL
+    and USED bits are right for its pass, or if it is `trust`ed: it belongs to a chain whose head was seen available
+    before its read was issued. The first one that does not count ends the epoch: the rest of it is thrown away as it
+    arrives, and `Fetch` is sent back to that descriptor. Inside a chain, it is read again with trust: its bits may
+    be wrong because the line was sampled too early, or because the driver only maintains those of heads.
+
+    One descriptor a cycle and 2 cycles a batch. From a fetch's last beat to its first descriptor's commit: 4 cycles. A
+    descriptor is committed (counted in the progress) when it can be read from the cache.
+
+    A batch whose read failed, an INDIRECT descriptor (not negotiated), or a chain longer than the ring raises `error`
+    and breaks the queue: nothing of it is used from there on. DISCARDED batches, and all batches during `quiesce`, are
+    dropped silently.
+
+    Parameters
+    ----------
+    width, queue_bits : int
+    cache, batch : int
+        descriptors cached per queue; most descriptors in a fetch
+
+    Attributes
+    ----------
+    init : In(Pulse)
+    quiesce : In(1)
+    beats : stream of ReadBeat in; room : Out(1)
+        see `Narrow`
+    rewinds : stream of Rewind in
+        taken between batches
+    rewound : Out(1)
+        the rewind has taken effect
+    reports : stream of Report out
+    config_queue : Out, config : In(QueueConfig)
+    cache : Out(CacheWrite)
+    progress_queue : In, progress : Out(Progress)
+        what the walker may take of a queue, answered in the same cycle
+    arrived : Out(Pulse)
+        a chain became complete, or a batch ended inside one
+    retired : Out(1)
+        a batch is done with, whether used or dropped
+    good : Out(1)
+        a descriptor was committed
+    error : Out(1)
+    idle : Out(1)
+    """
+
+    def __init__(self, width, queue_bits, *, cache, batch):
+        self.width = width
+        self.queue_bits = queue_bits
+        self.slots = cache
+        self.batch = batch
+        self.slot_bits = slot_bits(cache)
+        super().__init__({
+            "init": In(Pulse(queue_bits)),
+            "quiesce": In(1),
+            "beats": In(stream.Signature(ReadBeat(width, queue_bits))),
+            "room": Out(1),
+            "rewinds": In(stream.Signature(Rewind(queue_bits, self.slot_bits))),
+            "rewound": Out(1),
+            "reports": Out(stream.Signature(Report(queue_bits, self.slot_bits))),
+            "config_queue": Out(queue_bits),
+            "config": In(QueueConfig),
+            "cache": Out(CacheWrite(queue_bits, self.slot_bits - 1)),
+            "progress_queue": In(queue_bits),
+            "progress": Out(Progress(self.slot_bits)),
+            "arrived": Out(Pulse(queue_bits)),
+            "retired": Out(1),
+            "good": Out(1),
+            "error": Out(1),
+            "idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.narrow = narrow = Narrow(self.width, self.queue_bits, self.batch)
+        wiring.connect(m, wiring.flipped(self.beats), narrow.beats)
+        m.submodules.reports = reports = RegisterSlice(Report(self.queue_bits, self.slot_bits))
+        wiring.connect(m, reports.o, wiring.flipped(self.reports))
+        m.submodules.states = states = Memory(shape=ReceiveState(), depth=1 << self.queue_bits, init=[])
+        write, read = states.write_port(), states.read_port(domain="comb")
+        batch = narrow.batches.payload
+        self._number = number = Signal(6)     # of the descriptor at hand in its batch
+        self._state = state = Signal(ReceiveState())
+        self._ring_size = Signal(16)
+        m.d.sync += self._ring_size.eq(self.config.size)
+        self._commit(m)
+        report, reported = reports.i.payload, reports.i.ready
+        m.d.comb += [
+            self.room.eq(narrow.room),
+            report.queue.eq(batch.queue),
+            report.position.index.eq(batch.context.index + number),
+            report.position.wrap.eq(batch.context.wrap),
+            report.slot.eq(batch.context.slot + number),
+            report.count.eq(number),
+            report.chain.eq(state.chain),
+            read.addr.eq(batch.queue), write.addr.eq(batch.queue), write.data.eq(state),
+            self.config_queue.eq(batch.queue),
+        ]
+
+        with m.FSM() as fsm:
+            with m.State("BATCH"):
+                m.d.sync += [state.eq(read.data), number.eq(0)]
+                with m.If(self.rewinds.valid):
+                    self._rewind(m, read, write, reports.i)
+                with m.Elif(narrow.batches.valid):
+                    usable = (batch.context.epoch == read.data.epoch) & ~read.data.broken & ~self.quiesce
+                    with m.If(~usable | (batch.status == ReadStatus.DISCARDED)):
+                        m.next = "DROP"
+                    with m.Elif(batch.status == ReadStatus.OK):
+                        m.next = "JUDGE"
+                    with m.Else():
+                        m.next = "BREAK"
+            with m.State("JUDGE"):
+                self._judge(m, narrow)
+            with m.State("FULL"):
+                m.d.comb += [report.full.eq(1), reports.i.valid.eq(1)]
+                with m.If(reported):
+                    m.d.comb += [write.en.eq(1), narrow.batches.ready.eq(1), self.retired.eq(1)]
+                    m.next = "BATCH"
+            with m.State("BAD"):
+                m.d.comb += reports.i.valid.eq(1)
+                with m.If(reported):
+                    m.d.comb += [write.en.eq(1), write.data.epoch.eq(state.epoch + 1), write.data.trust.eq(state.chain)]
+                    m.next = "DROP"
+            with m.State("BREAK"):
+                m.d.comb += [write.en.eq(1), write.data.broken.eq(1), self.error.eq(1)]
+                m.next = "DROP"
+            with m.State("DROP"):
+                m.d.comb += narrow.skip.eq(1)
+                with m.If(narrow.descriptors.valid & narrow.beat_last):
+                    m.d.comb += [narrow.batches.ready.eq(1), self.retired.eq(1)]
+                    m.next = "BATCH"
+        with m.If(self.init.valid):
+            m.d.comb += [write.addr.eq(self.init.queue), write.data.eq(0), write.en.eq(1)]
+        m.d.comb += self.idle.eq(fsm.ongoing("BATCH") & narrow.empty & ~self.reports.valid)
+        # Whoever waits for a whole chain must know that it got longer.
+        with m.If((fsm.ongoing("FULL") | fsm.ongoing("BAD")) & reported & state.chain):
+            m.d.sync += [self.arrived.valid.eq(1), self.arrived.queue.eq(batch.queue)]
+        return m
+
+    def _judge(self, m, narrow):
+        """A descriptor a cycle: commit it, or end the epoch or the queue here, leaving it at hand to be dropped."""
+        batch, state = narrow.batches.payload, self._state
+        descriptor, flags = narrow.descriptors.payload, narrow.descriptors.payload.flags
+        good = descriptor.is_available(batch.context.wrap) | (state.chain & state.trust)
+        # `length` descriptors of its chain came before this one, and one follows at least.
+        too_long = flags.next & (state.length + 1 >= self._ring_size)
+        with m.If(narrow.descriptors.valid):
+            with m.If(~good):
+                m.next = "BAD"
+            with m.Elif(flags.indirect | too_long):
+                m.next = "BREAK"
+            with m.Else():
+                m.d.comb += narrow.descriptors.ready.eq(1)
+                m.d.sync += [
+                    self._number.eq(self._number + 1),
+                    state.chain.eq(flags.next),
+                    state.trust.eq(state.trust & flags.next),
+                    state.length.eq(Mux(flags.next, state.length + 1, 0)),
+                ]
+                self._put(m, batch, descriptor)
+                with m.If(narrow.descriptor_last):
+                    m.next = "FULL"
+
+    def _commit(self, m):
+        """Progress per queue, written together with the cache: one cycle after the judgement."""
+        shape = Progress(self.slot_bits)
+        m.submodules.progresses = memory = Memory(shape=shape, depth=1 << self.queue_bits, init=[])
+        write, own = memory.write_port(), memory.read_port(domain="comb")
+        query = memory.read_port(domain="comb")
+        commit = Signal(data.StructLayout({"valid": 1, "rewind": 1, "queue": self.queue_bits, "progress": shape}))
+        chain = Signal(self.slot_bits)
+        m.d.comb += [
+            query.addr.eq(self.progress_queue), self.progress.eq(query.data),
+            own.addr.eq(self.config_queue),
+            write.addr.eq(Mux(self.init.valid, self.init.queue, commit.queue)),
+            write.data.eq(Mux(self.init.valid, 0, commit.progress.as_value())),
+            write.en.eq(self.init.valid | commit.valid),
+        ]
+        m.d.sync += [
+            commit.valid.eq(0), commit.rewind.eq(0), self.cache.valid.eq(0), self.arrived.valid.eq(0),
+            self.rewound.eq(commit.rewind), self.good.eq(self.cache.valid),
+        ]
+        with m.If(self._number == 0):
+            m.d.comb += chain.eq(own.data.chain)
+        with m.Else():
+            m.d.comb += chain.eq(commit.progress.chain)
+        self._commit_register, self._chain = commit, chain
+
+    def _put(self, m, batch, descriptor):
+        commit, last = self._commit_register, ~descriptor.flags.next
+        slot = Signal(self.slot_bits)
+        m.d.comb += slot.eq(batch.context.slot + self._number)
+        stored = self.cache.chain
+        m.d.sync += [
+            self.cache.valid.eq(1), self.cache.queue.eq(batch.queue), self.cache.slot.eq(slot),
+            stored.address.eq(descriptor.address), stored.length.eq(descriptor.length), stored.id.eq(descriptor.id),
+            stored.write.eq(descriptor.flags.write), stored.indirect.eq(descriptor.flags.indirect),
+            stored.last.eq(last),
+            commit.valid.eq(1), commit.queue.eq(batch.queue),
+            commit.progress.slot.eq(slot + 1), commit.progress.chain.eq(self._chain + last),
+            self.arrived.valid.eq(last), self.arrived.queue.eq(batch.queue),
+        ]
+
+    def _rewind(self, m, read, write, reports):
+        """As if the head had been found bad, but trusted."""
+        rewind, report, commit = self.rewinds.payload, reports.payload, self._commit_register
+        m.d.comb += [
+            read.addr.eq(rewind.queue), write.addr.eq(rewind.queue), write.data.eq(read.data),
+            write.data.epoch.eq(read.data.epoch + 1), write.data.chain.eq(1), write.data.trust.eq(1),
+            write.data.length.eq(0), write.en.eq(reports.ready),
+            report.queue.eq(rewind.queue), report.position.eq(rewind.position), report.slot.eq(rewind.slot),
+            report.chain.eq(1), report.count.eq(0),
+            reports.valid.eq(1), self.rewinds.ready.eq(reports.ready),
+        ]
+        with m.If(reports.ready):
+            m.d.sync += [
+                commit.valid.eq(1), commit.rewind.eq(1), commit.queue.eq(rewind.queue),
+                commit.progress.slot.eq(rewind.slot), commit.progress.chain.eq(rewind.chain),
+            ]

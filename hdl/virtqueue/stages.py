@@ -1,0 +1,54 @@
+"""Records that only the stages of the engine exchange.
+
+A *slot* is a place in a queue's cache, counted modulo twice the cache so that full and empty differ; `slot_bits` is its
+width. A *chain number* counts complete chains in the same modulus: there are never more chains than descriptors.
+"""
+
+from amaranth.lib import data
+
+from .spec import Position
+
+__all__ = ["slot_bits", "Progress", "Report", "Rewind", "Suppression"]
+
+
+def slot_bits(cache_descriptors):
+    return cache_descriptors.bit_length()
+
+
+class Progress(data.StructLayout):
+    """How far a queue's cache is filled (written by `Receive`) or emptied (written by the walker).
+
+    Fields: `slot` the next one; `chain` number of the next chain.
+    """
+
+    def __init__(self, slot_bits):
+        super().__init__({"slot": slot_bits, "chain": slot_bits})
+
+
+class Report(data.StructLayout):
+    """What a fetch brought, from `Receive` to `Fetch`.
+
+    Fields: `queue`; `full` all descriptors were good, else `position` and `slot` are those of the first bad one, and
+    everything fetched from there on is thrown away; `chain` we stand inside a chain; `count` good ones.
+    """
+
+    def __init__(self, queue_bits, slot_bits):
+        super().__init__({"queue": queue_bits, "full": 1, "chain": 1, "position": Position, "slot": slot_bits,
+                          "count": 6})
+
+
+class Rewind(data.StructLayout):
+    """Fetch a chain again from its head, which is known to be available.
+
+    Fields: `queue`; `position` of the head; `slot`, `chain` where the head goes in the cache.
+    """
+
+    def __init__(self, queue_bits, slot_bits):
+        super().__init__({"queue": queue_bits, "position": Position, "slot": slot_bits, "chain": slot_bits})
+
+
+class Suppression(data.StructLayout):
+    """Fields: `queue`; `enable` ask for doorbells again, else say that there is no need."""
+
+    def __init__(self, queue_bits):
+        super().__init__({"queue": queue_bits, "enable": 1})

@@ -1,0 +1,395 @@
+"""Everything around a `virtqueue.Engine`, as behaviour: host memory, read engine, write engine, drivers.
+
+Reads are answered in order per queue after random times; every 64-byte line of a descriptor fetch is sampled at a
+moment of its own. A posted write becomes visible some time after it was accepted, and a read issued after its
+acceptance samples behind it.
+"""
+
+import random
+
+from amaranth.sim import Simulator
+
+from hdl.dma.spec import DataContext, ReadStatus
+from hdl.virtqueue.engine import Direction, Engine
+from testbench.unit.packed_ring import PackedRing
+
+MEMORY = 1 << 20
+AREAS = 0x1000      # event suppression structures
+DRIVER_AREAS = 0x2000
+BUFFERS = 0x40000
+
+
+class Fetch:
+    def __init__(self, command, now, rng, latency, not_before):
+        self.queue, self.address, self.length = command.queue, command.address, command.length
+        self.context = command.context
+        self.data = bytearray(self.length)
+        self.sampled = 0
+        self.ready = now + rng.randint(*latency)
+        lines = range(self.address & ~63, self.address + self.length, 64)
+        self.samples = sorted((max(not_before, rng.randint(now + 1, self.ready)), line) for line in lines)
+        self.ready = max(self.ready, self.samples[-1][0])
+
+    def sample(self, memory, now):
+        while self.sampled < len(self.samples) and self.samples[self.sampled][0] <= now:
+            line = self.samples[self.sampled][1]
+            low, high = max(line, self.address), min(line + 64, self.address + self.length)
+            self.data[low - self.address:high - self.address] = memory[low:high]
+            self.sampled += 1
+
+
+class Host:
+    """A bench for one engine.
+
+    Parameters
+    ----------
+    sizes : ring size of each queue in use
+    stall : how often a stream is not ready or not valid
+    latency : of fetches, (min, max) cycles; one outside makes races likely
+    """
+
+    def __init__(self, config, direction, sizes, *, seed, stall=0.2, latency=(5, 60), suppress=True, head_only=False,
+                 shift=9, parts=8):
+        self.config, self.direction, self.seed = config, direction, seed
+        self.dut = Engine(config, direction, suppress=suppress)
+        self.rng = random.Random(seed)
+        self.stall, self.latency = stall, latency
+        self.shift, self.parts = shift, parts
+        self.memory = bytearray(MEMORY)
+        self.rings = [PackedRing(self.memory, 0x4000 + 0x2000 * n + 16 * n, AREAS + 4 * n, size, head_only=head_only)
+                      for n, size in enumerate(sizes)]
+        self.now = 0
+        self.fetches = [[] for _ in sizes]
+        self.delivering = None
+        self.beats = []
+        self.posted = []             # (time accepted, address, bytes)
+        self.invisible = []
+        self.visible_at = 0
+        self.doorbells, self.ringing = [], []      # travelling: (time, payload)
+        self.completions = []
+        self.asked, self.answering, self.interrupts = [], [], [0] * len(sizes)
+        self.packets = [[] for _ in sizes]
+        self.finishing = []
+        self.frames, self.asking, self.writing, self.early_writes = [], [], [], []
+        self.verdicts = []
+        self.sent = []
+        self.fetch_count = self.fetched = self.errors = 0
+        self.fetch_status = ReadStatus.OK
+        self.log = []
+        self.drivers = []
+        self.events = []
+
+    # Set-up
+    def configuration(self, queue, enabled=1):
+        ring = self.rings[queue]
+        return {"descriptors": ring.base, "driver": DRIVER_AREAS + 4 * queue, "device": ring.device_area,
+                "size": ring.size, "vector": queue + 1, "enabled": enabled}
+
+    async def start(self, ctx):
+        dut = self.dut
+        while not ctx.get(dut.idle):
+            await ctx.tick()
+        for queue in range(len(self.rings)):
+            ctx.set(dut.configure, {"valid": 1, "queue": queue, "config": self.configuration(queue)})
+            await ctx.tick()
+        ctx.set(dut.configure.valid, 0)
+        ctx.set(dut.live, 1)
+        ctx.set(dut.max_payload, 1)
+        ctx.set(dut.msix_enable, 1)
+        if self.direction is Direction.TX:
+            ctx.set(dut.request_shift, self.shift)
+            ctx.set(dut.part_requests, self.parts)
+
+    def run(self, done, *, limit=60_000):
+        """Run until `done()`; fails after `limit` cycles."""
+        async def body(ctx):
+            await self.start(ctx)
+            while not done():
+                assert self.now < limit, f"stuck after {limit} cycles (seed {self.seed}): {self.state()}"
+                await self.cycle(ctx)
+        simulator = Simulator(self.dut)
+        simulator.add_clock(4e-9)
+        simulator.add_testbench(body)
+        simulator.run()
+
+    def state(self):
+        return [(ring.size, ring.free, ring.next_index, ring.used_index) for ring in self.rings]
+
+    def driver(self, queue, chains, *, pace=0.5, gap=20, most=4, check=True):
+        """A driver that publishes `chains` on a ring, as far as there is space, and rings as it is told to.
+
+        Every step happens with probability `pace` in a cycle; `most` buffers are published between two looks at the
+        event suppression; a doorbell travels up to `gap` cycles. Returns the list of buffers that came back.
+        """
+        ring, rng, back = self.rings[queue], random.Random(self.rng.random()), []
+
+        def steps():
+            waiting, unannounced, publishing = list(chains), 0, None
+            while True:
+                used = ring.poll() if rng.random() < pace else None
+                if used is not None:
+                    buffer, length, written = used
+                    if check:
+                        assert (length, written) == (getattr(buffer, "filled", 0), hasattr(buffer, "filled"))
+                    back.append(buffer)
+                if publishing is None and waiting and len(waiting[0]) <= ring.free and unannounced < most:
+                    publishing = ring.publish(waiting.pop(0), rng)
+                    next(publishing)
+                elif publishing is not None and rng.random() < pace:
+                    if next(publishing, self) is self:
+                        publishing, unannounced = None, unannounced + 1
+                elif publishing is None and unannounced and rng.random() < pace:
+                    unannounced = 0
+                    if ring.wants_doorbell():
+                        self.doorbells.append((self.now + rng.randint(0, gap), {"queue": queue}))
+                yield
+        self.drivers.append(steps())
+        return back
+
+    # One cycle
+    def chance(self):
+        return self.rng.random() >= self.stall
+
+    def take(self, ctx, port):
+        """Payload of an output stream, if it is transferred in this cycle."""
+        ready = self.chance()
+        ctx.set(port.ready, ready)
+        return ctx.get(port.payload) if ready and ctx.get(port.valid) else None
+
+    def give(self, ctx, port, queue):
+        """Offers the first of `queue`; removes it when it is transferred."""
+        if not queue:
+            return None
+        if not ctx.get(port.valid):
+            if not self.chance():
+                return None
+            ctx.set(port.payload, queue[0])
+            ctx.set(port.valid, 1)
+        return port if ctx.get(port.ready) else None
+
+    async def cycle(self, ctx):
+        dut, now = self.dut, self.now
+        taken = []
+        self._memory(now)
+        for driver in self.drivers:
+            next(driver, None)
+        self._fetches(ctx, now, taken)
+        self._used(ctx, now)
+        self._event(ctx, now, taken)
+        self._arrive(self.doorbells, self.ringing, now)
+        if self.give(ctx, dut.doorbells, self.ringing):
+            taken.append(dut.doorbells)
+            self.ringing.pop(0)
+        if self.direction is Direction.TX:
+            self._transmit(ctx, now, taken)
+        else:
+            self._receive(ctx, now, taken)
+        self.errors += ctx.get(dut.error)
+        await ctx.tick()
+        for port in taken:
+            ctx.set(port.valid, 0)
+        self.now += 1
+
+    @staticmethod
+    def _arrive(travelling, arrived, now):
+        """Moves entries (time, payload) whose time has come."""
+        for entry in [entry for entry in travelling if entry[0] <= now]:
+            travelling.remove(entry)
+            arrived.append(entry[1])
+
+    def _memory(self, now):
+        while self.invisible and self.invisible[0][0] <= now:
+            _, address, content = self.invisible.pop(0)
+            self.memory[address:address + len(content)] = content
+        for fetches in self.fetches:
+            for fetch in fetches:
+                fetch.sample(self.memory, now)
+
+    def _fetches(self, ctx, now, taken):
+        dut, beat_bytes = self.dut, self.config.bytes_per_beat
+        command = self.take(ctx, dut.fetch_reads)
+        if command is not None:
+            self._check_fetch(command)
+            self.fetches[command.queue].append(Fetch(command, now, self.rng, self.latency, self.visible_at))
+            self.fetch_count += 1
+            self.fetched += command.length // 16
+            self.log.append(("fetch", now, command.queue, command.length // 16))
+        if not self.beats and ctx.get(dut.fetch_room):
+            heads = [f[0] for f in self.fetches if f and f[0].ready < now]
+            if heads:
+                fetch = self.rng.choice(heads)
+                self.fetches[fetch.queue].pop(0)
+                pieces = range(0, fetch.length, beat_bytes)
+                for at in pieces:
+                    content = bytes(fetch.data[at:at + beat_bytes])
+                    self.beats.append({
+                        "data": int.from_bytes(content, "little"), "bytes": len(content), "first": at == 0,
+                        "last": at == pieces[-1], "queue": fetch.queue, "status": self.fetch_status,
+                        "context": fetch.context})
+        if self.give(ctx, dut.fetch_beats, self.beats):
+            taken.append(dut.fetch_beats)
+            if self.beats.pop(0)["last"]:
+                self.log.append(("fetched", now))
+
+    def _check_fetch(self, command):
+        ring = self.rings[command.queue]
+        assert command.length and command.last and not command.more
+        assert ring.base <= command.address and command.address + command.length <= ring.base + 16 * ring.size
+        assert command.length <= 16 * self.config.fetch_batch
+
+    def _used(self, ctx, now):
+        """Posted writes, one beat or more, accepted in order and visible later."""
+        dut = self.dut
+        ctx.set(dut.used_accepted, 0)
+        if self.posted and self.posted[0][0] <= now:
+            _, address, content = self.posted.pop(0)
+            ctx.set(dut.used_accepted, 1)
+            self.visible_at = max(self.visible_at, now + self.rng.randint(1, 30))
+            self.invisible.append((self.visible_at, address, content))
+            self.visible_at += 1
+        beat = self.take(ctx, dut.used)
+        if beat is not None:
+            if beat.first:
+                header = beat.header
+                assert header >> 24 & 0xff == 0x40, "a memory write with 3 DWs of header"
+                self._address, self._length, self._content = header >> 64 & 0xffff_ffff, 4 * (header & 0x3ff), b""
+            self._content += beat.data.to_bytes(self.config.bytes_per_beat, "little")[:4 * beat.keep.bit_count()]
+            if beat.last:
+                assert len(self._content) == self._length
+                if self._length == 4 and self._address < 0x4000:
+                    self.events.append((now, self._address, self._content))
+                self.posted.append((now + self.rng.randint(1, 10), self._address, self._content))
+
+    def _event(self, ctx, now, taken):
+        """Driver Event Suppression: interrupts are wanted unless a test writes there."""
+        dut = self.dut
+        command = self.take(ctx, dut.event_reads)
+        if command is not None:
+            assert (command.address, command.length) == (DRIVER_AREAS + 4 * command.queue, 4)
+            self.asked.append((max(self.visible_at, now + self.rng.randint(2, 20)), command.queue))
+        self._arrive(self.asked, self.answering, now)
+        answers = [{"data": int.from_bytes(self.memory[at:at + 4], "little"), "bytes": 4, "first": 1, "last": 1,
+                    "queue": queue} for queue in self.answering[:1] for at in [DRIVER_AREAS + 4 * queue]]
+        if self.give(ctx, dut.event_beats, answers):
+            taken.append(dut.event_beats)
+            self.answering.pop(0)
+        interrupt = self.take(ctx, dut.interrupts)
+        if interrupt is not None:
+            assert interrupt.vector == interrupt.queue + 1
+            self.interrupts[interrupt.queue] += 1
+
+    def _transmit(self, ctx, now, taken):
+        dut = self.dut
+        command = self.take(ctx, dut.data_reads)
+        if command is not None:
+            self.log.append(("data", now, command.queue))
+            self.packets[command.queue].append(command)
+            if command.last and not command.more:
+                self._packet(command.queue, self.packets[command.queue], now)
+                self.packets[command.queue] = []
+        self._arrive(self.finishing, self.completions, now)
+        if self.give(ctx, dut.completions, self.completions):
+            taken.append(dut.completions)
+            self.completions.pop(0)
+
+    def _packet(self, queue, commands, now):
+        """A packet was asked for: exactly the next buffer of that ring; it completes later."""
+        buffer = self.rings[queue].order.pop(0)
+        context = DataContext().from_bits(commands[-1].context)
+        assert context.packet_last and (context.id, context.slots % 65536) == (buffer.id, buffer.slots)
+        transaction = []
+        for command in commands:
+            transaction.append(command)
+            if command.last:
+                assert sum(requests(c.address, c.length, self.shift) for c in transaction) <= self.parts
+                assert DataContext().from_bits(command.context).packet_last == (command is commands[-1])
+                assert command.more == (command is not commands[-1])
+                transaction = []
+        asked = joined((c.address, c.length) for c in commands)
+        segments = joined((address, length) for address, length, _ in buffer.segments)
+        total = buffer.bytes_of(0)
+        bad = buffer.bytes_of(1) or not 26 <= total <= self.config.max_frame + 12 \
+            or any(write for *_, write in buffer.segments)
+        assert context.drop == bool(bad)
+        if not bad:
+            assert asked == segments
+        else:
+            assert commands[-1].length == 0 and begins(segments, asked)
+        buffer.dropped = bool(bad)
+        self.finishing.append((now + self.rng.randint(5, 60), {
+            "queue": queue, "id": context.id, "slots": context.slots, "behind": self.rng.random() < 0.3}))
+
+    def _receive(self, ctx, now, taken):
+        dut = self.dut
+        if self.give(ctx, dut.frames, self.frames):
+            taken.append(dut.frames)
+            self.log.append(("frame", now))
+            self.asking.append(self.frames.pop(0))
+        verdict = self.take(ctx, dut.verdicts)
+        if verdict is not None:
+            self.log.append(("verdict", now))
+            frame = self.asking.pop(0)
+            self.verdicts.append((verdict.accept, verdict.cause))
+            self.judge(frame, verdict)
+            if verdict.accept:
+                self.writing.append((frame, []))
+        write = self.take(ctx, dut.writes)
+        if write is not None:
+            self.log.append(("write", now))
+            self.early_writes.append((write.queue, write.address, write.length, write.last))
+        while self.early_writes and self.writing:
+            self._written(*self.early_writes.pop(0), now)
+        ctx.set(dut.packet_sent, 0)
+        if self.sent and self.sent[0] <= now:
+            self.sent.pop(0)
+            ctx.set(dut.packet_sent, 1)
+        ctx.set(dut.frames_behind, self.rng.random() < 0.3)
+
+    def judge(self, frame, verdict):
+        """Hook for tests: called with each verdict."""
+
+    def _written(self, queue, address, length, last, now):
+        frame, pieces = self.writing[0]
+        pieces.append((address, length))
+        assert queue == frame["queue"] and length
+        assert last == (sum(length for _, length in pieces) == frame["length"])
+        if last:
+            self.writing.pop(0)
+            self._filled(frame, pieces, now)
+
+    def _filled(self, frame, pieces, now):
+        buffer = self.rings[frame["queue"]].order.pop(0)
+        expected, left = [], frame["length"]
+        for address, length, write in buffer.segments:
+            if write and left:
+                expected.append((address, min(length, left)))
+                left -= expected[-1][1]
+        assert left == 0 and joined(pieces) == joined(expected)
+        buffer.filled = frame["length"]
+        self.sent.append(max(now + self.rng.randint(1, 20), self.sent[-1] + 1 if self.sent else 0))
+
+
+def requests(address, length, shift):
+    return max(1, ((address + length - 1) >> shift) - (address >> shift) + 1) if length else 1
+
+
+def joined(pieces):
+    """Pieces without empty ones, neighbours put together."""
+    out = []
+    for address, length in pieces:
+        if out and sum(out[-1]) == address:
+            out[-1] = (out[-1][0], out[-1][1] + length)
+        elif length:
+            out.append((address, length))
+    return out
+
+
+def begins(segments, asked):
+    """Whether `asked` is the beginning of `segments`: all that may be read of a chain that turns out bad."""
+    for (address, length), (at, most) in zip(asked[:-1], segments):
+        if (address, length) != (at, most):
+            return False
+    if not asked:
+        return True
+    at, most = segments[len(asked) - 1]
+    return asked[-1][0] == at and asked[-1][1] <= most

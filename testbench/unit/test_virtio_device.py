@@ -246,7 +246,7 @@ def test_every_dword_answers():
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
-@pytest.mark.requirements("PCI-042", "PCI-053", "PCI-089")
+@pytest.mark.requirements("PCI-042", "PCI-089")
 def test_last_queue_of_a_preset(config):
     async def body(ctx, dut, card):
         await card.until_reset()

@@ -35,12 +35,14 @@ class OwnershipError(AssertionError):
 class Grant:
     """One `give`, until it is taken: `address`, `length`, and `access`, one of "r", "w" and "rw"."""
 
-    __slots__ = ("access", "address", "length", "live")
+    __slots__ = ("access", "address", "counts", "length", "live", "part")
 
-    def __init__(self, address, length, access):
+    def __init__(self, address, length, access, counts, part):
         self.address = address
         self.length = length
         self.access = access
+        self.counts = counts        # the arena's counts concerned,
+        self.part = part            # and the slice of them
         self.live = True
 
     def __repr__(self):
@@ -59,6 +61,7 @@ class _Arena:
         self.bytes = mmap.mmap(-1, size)
         self.readable = mmap.mmap(-1, size)
         self.writable = mmap.mmap(-1, size)
+        self.counts = {"r": (self.readable,), "w": (self.writable,), "rw": (self.readable, self.writable)}
         self.free_starts = [base]       # free blocks, ascending and never adjacent
         self.free_ends = [self.end]
 
@@ -189,12 +192,14 @@ class HostMemory:
         """Allow the device to read ("r"), write ("w") or both ("rw"); returns the handle for `take`."""
         if access not in ("r", "w", "rw") or length <= 0:
             raise HostMemoryError(f"can't give {length} bytes with access {access!r}")
-        grant = Grant(address, length, access)
-        for counts, part in self._counts(grant):
-            if _MOST_GRANTS in counts[part]:
-                raise HostMemoryError(f"more than {_MOST_GRANTS} grants overlap in {grant}")
-        for counts, part in self._counts(grant):
-            counts[part] = counts[part].translate(_ONE_MORE)
+        arena = self._arena(address, length)
+        start = address - arena.base
+        grant = Grant(address, length, access, arena.counts[access], slice(start, start + length))
+        before = [counts[grant.part] for counts in grant.counts]
+        if any(_MOST_GRANTS in part for part in before):
+            raise HostMemoryError(f"more than {_MOST_GRANTS} grants overlap in {grant}")
+        for counts, part in zip(grant.counts, before):
+            counts[grant.part] = part.translate(_ONE_MORE)
         self._grants[id(grant)] = grant
         return grant
 
@@ -204,7 +209,8 @@ class HostMemory:
             raise HostMemoryError(f"{grant} was taken before")
         grant.live = False
         del self._grants[id(grant)]
-        for counts, part in self._counts(grant):
+        part = grant.part
+        for counts in grant.counts:
             counts[part] = counts[part].translate(_ONE_LESS)
 
     # The device's side
@@ -256,12 +262,6 @@ class HostMemory:
             if arena.base <= address and address + length <= arena.end:
                 return arena
         raise HostMemoryError(f"no memory at [{address:#x}, +{length})")
-
-    def _counts(self, grant):
-        arena = self._arena(grant.address, grant.length)
-        part = slice(grant.address - arena.base, grant.address - arena.base + grant.length)
-        return [(counts, part) for letter, counts in (("r", arena.readable), ("w", arena.writable))
-                if letter in grant.access]
 
     def _write_enabled(self, address, data, enables):
         """Runs of enabled bytes, each as a write; all are checked before the first is written."""

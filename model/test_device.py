@@ -177,9 +177,14 @@ def test_masked_messages_wait(nic):
     assert messages == []
     nic.mmio_write(table + 28, 0, 4)
     assert messages == [0x55] and nic.mmio_read(pending, 8) == 0
-    write(nic, "config_msix_vector", 0xffff)
+    nic.config_write(at + 2, pci.MSIX_ENABLE | pci.MSIX_FUNCTION_MASK, 2)
     nic.link_up = False
     assert messages == [0x55]
+    nic.config_write(at + 2, pci.MSIX_ENABLE, 2)
+    assert messages == [0x55, 0x55]
+    write(nic, "config_msix_vector", 0xffff)
+    nic.link_up = True
+    assert messages == [0x55, 0x55]
 
 
 def test_window(nic):

@@ -23,7 +23,7 @@ class Rig:
     """`Event` with a host that answers reads after `delay()` cycles with the flags as they are at that moment."""
 
     def __init__(self, *, pairs=4, width=128, vectors=None, flags=None, msix=1, live=1, enabled=None, stall=0.0,
-                 delay=lambda: 20, status=lambda: ReadStatus.OK, seed=1):
+                 read_stall=None, delay=lambda: 20, status=lambda: ReadStatus.OK, seed=1):
         self.dut = dut = Event(NicConfig(pairs=pairs, width=width), Client.EVENT_TX)
         vectors = vectors or [n + 1 for n in range(pairs)]
         enabled = enabled or [1] * pairs
@@ -36,7 +36,7 @@ class Rig:
         self.cycles = []        # of the events
         self.hold = False       # answer no read while set
         self.interrupts = self.bench.get(dut.interrupts, stall=stall)
-        self.reads = self.bench.get(dut.reads, stall=stall)
+        self.reads = self.bench.get(dut.reads, stall=stall if read_stall is None else read_stall)
         self.bench.process(self.watch, wait=False)
         self.bench.process(self.host, wait=False)
 
@@ -243,11 +243,44 @@ def test_clear_forgets_what_was_under_way():
 
 
 def test_answers_are_never_refused():
-    """Interrupts stand still and every queue's answer comes: all have a place, and all are heard in the end."""
+    """Interrupts stand still while the answers to all that was asked arrive: each has a place."""
+    rig = Rig(pairs=8, stall=1.0, read_stall=0.0, delay=lambda: 0)
+    rig.hold = True
+    rig.put(range(8))
+
+    async def release(ctx):
+        await ctx.tick().repeat(40)
+        assert rig.count("read") == 8
+        rig.hold = False
+        await ctx.tick().repeat(40)
+        assert rig.count("answer") == 8 and rig.count("interrupt") == 0
+        assert not ctx.get(rig.dut.idle)
+    rig.bench.process(release)
+    rig.run()
+
+
+def test_slow_interrupts_lose_nothing():
     rig = Rig(pairs=8, stall=0.97, delay=lambda: 0)
     rig.put(list(range(8)) * 6)
     rig.run(settle=3000)
     assert rig.count("interrupt") == rig.count("answer") >= 8
+
+
+def test_not_idle_during_initialisation():
+    rig = Rig(pairs=8)
+
+    async def look(ctx):
+        for _ in range(2):
+            for _ in range(8):
+                assert not ctx.get(rig.dut.idle)
+                await ctx.tick()
+            assert ctx.get(rig.dut.idle)
+            ctx.set(rig.dut.clear, 1)
+            assert not ctx.get(rig.dut.idle)
+            await ctx.tick()
+            ctx.set(rig.dut.clear, 0)
+    rig.bench.process(look)
+    rig.run()
 
 
 def test_latency():

@@ -1,6 +1,8 @@
 """Frames of the functional card: from transmit queues to the wire, from the wire to receive queues.
 
-Source: VIRTIO Version 1.4, sections "Network Device" and "Packed Virtqueues".
+Source: VIRTIO Version 1.4, sections "Network Device" and "Packed Virtqueues". Where those leave open what to do with
+nonsense: a transmit buffer that holds no legal frame comes back used and nothing is sent; a received frame that doesn't
+fit into the next buffer is dropped, and the buffer stays.
 """
 
 from collections import deque
@@ -9,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from model import formats
-from model.virtqueue import PackedQueue, QueueError
+from model.virtqueue import PackedQueue
 
 __all__ = ["Datapath"]
 
@@ -30,16 +32,17 @@ class Datapath:
     ----------
     memory : has `device_read` and `device_write`
     counters : Counter
-    mtu, rx_buffer : bytes; `rx_buffer` bounds the frames that wait for receive buffers
+    mtu, max_frame, rx_buffer : bytes; longest frame that can be sent; of frames that wait for receive buffers
     order : random.Random that shuffles the order of completion, or None to keep that of the ring
     suppress : tell the driver to leave out doorbells while a queue is being worked on
     interrupt : called with the vector of a queue whose driver wants to know of used buffers
     """
 
-    def __init__(self, memory, counters, *, mtu, rx_buffer, order, suppress, interrupt):
+    def __init__(self, memory, counters, *, mtu, max_frame, rx_buffer, order, suppress, interrupt):
         self._memory = memory
         self._counters = counters
         self._mtu = mtu
+        self._max_frame = max_frame
         self._rx_buffer = rx_buffer
         self._order = order
         self._suppress = suppress
@@ -77,6 +80,8 @@ class Datapath:
             vlan_tags += 1
         if 0 not in self._queues:
             self._counters["rx_not_live"] += 1
+        elif len(frame) < formats.ETHERNET_HEADER:
+            self._counters["rx_runt"] += 1
         elif len(frame) > self._mtu + formats.ETHERNET_HEADER + formats.VLAN_TAG * vlan_tags:
             self._counters["rx_oversize"] += 1
         elif sum(map(len, self._backlog)) + len(frame) > self._rx_buffer:
@@ -130,27 +135,28 @@ class Datapath:
         chain = self._fetch(queue)
         if chain is None:
             return False
-        if chain.capacity:
-            raise QueueError(f"device-writable bytes in a transmit buffer, id {chain.id}")
-        data = chain.gather(self._memory)
-        if len(data) <= self._header_bytes:
-            raise QueueError(f"transmit buffer of {len(data)} bytes has no frame, id {chain.id}")
         queue.begun.append((chain, 0))
+        length = sum(element.length for element in chain.elements) - self._header_bytes
+        if chain.capacity or not formats.ETHERNET_HEADER <= length <= self._max_frame:
+            self._counters["tx_malformed"] += 1
+            return True
+        frame = chain.gather(self._memory)[self._header_bytes:]
         self._counters["tx_frames"] += 1
         if self.wire:
-            self.wire(data[self._header_bytes:])
+            self.wire(frame)
         return True
 
     def _deliver(self, queue):
         if not self._backlog:
             return False
-        chain = self._fetch(queue)
+        chain = queue.ring.peek()
         if chain is None:
             return False
-        frame = self._backlog.popleft()
-        data = self._header + frame
+        data = self._header + self._backlog.popleft()
         if chain.capacity < len(data):
-            raise QueueError(f"receive buffer of {chain.capacity} bytes for {len(data)}, id {chain.id}")
+            self._counters["rx_buffer_too_small"] += 1
+            return True
+        self._fetch(queue)
         chain.scatter(self._memory, data)
         queue.begun.append((chain, len(data)))
         self._counters["rx_frames"] += 1

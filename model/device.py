@@ -31,8 +31,12 @@ COMMON, ISR, DEVICE, NOTIFY, BOUNDARY = 0x0000, 0x0100, 0x0200, 0x1_0000, 0x1_00
 
 @dataclass(frozen=True, kw_only=True)
 class NicParameters:
-    """What differs from card to card. `rx_buffer`: bytes of frames that may wait for receive buffers; `reset_reads`:
-    reads of device_status that don't yet bring 0 after a reset request."""
+    """What differs from card to card.
+
+    max_frame : bytes of the longest frame that can be sent
+    rx_buffer : bytes of frames that may wait for receive buffers
+    reset_reads : reads of device_status that don't yet bring 0 after a reset request
+    """
     pairs: int = 1
     queue_size_max: int = 256
     page: int = 4096
@@ -40,6 +44,7 @@ class NicParameters:
     mtu: int = 1500
     speed: int = 100_000
     offered: int = OFFERED
+    max_frame: int = 9022
     rx_buffer: int = 65536
     reset_reads: int = 0
 
@@ -91,8 +96,8 @@ class FunctionalNic:
                         (CapType.ISR, ISR, 1), (CapType.DEVICE, DEVICE, formats.VIRTIO_NET_CONFIG.itemsize)],
             window_read=self._read, window_write=self._write, flr=self._function_level_reset)
         self.interrupts = Interrupts(vectors, self.config, self._send_message)
-        self.datapath = Datapath(memory, self.counters, mtu=p.mtu, rx_buffer=p.rx_buffer, order=order,
-                                 suppress=suppress, interrupt=self.interrupts.used_buffer)
+        self.datapath = Datapath(memory, self.counters, mtu=p.mtu, max_frame=p.max_frame, rx_buffer=p.rx_buffer,
+                                 order=order, suppress=suppress, interrupt=self.interrupts.used_buffer)
         self.common = CommonConfig(queues=queues, queue_size_max=p.queue_size_max, vectors=vectors, offered=p.offered,
                                    reset=self._quiet, live=self._live, reset_reads=p.reset_reads)
         self._areas = [         # (offset in BAR 0, bytes, read(offset, size), write(offset, data))

@@ -59,7 +59,7 @@ class Chain:
         return sum(element.length for element in self.elements if element.writable)
 
     def gather(self, memory):
-        """The bytes of all readable elements."""
+        """The bytes of all readable elements, in their order."""
         return b"".join(memory.device_read(element.address, element.length)
                         for element in self.elements if not element.writable and element.length)
 
@@ -105,8 +105,8 @@ class PackedQueue:
         return formats.DESC.unpack(
             self._memory.device_read(self._descriptors + index * formats.DESC_BYTES, formats.DESC_BYTES))
 
-    def fetch(self):
-        """The next available chain, or None. Raises `QueueError` for one that a driver may not build."""
+    def peek(self):
+        """The next available chain, or None. Raises `QueueError` for one whose end can't be found or believed."""
         address, length, id, flags = self._read(self.avail.index)
         if flags & formats.DESC_WRAP_BITS != formats.AVAILABLE[self.avail.wrap]:
             return None
@@ -114,18 +114,19 @@ class PackedQueue:
         while True:
             if flags & formats.DESC_INDIRECT:
                 raise QueueError(f"INDIRECT without VIRTIO_F_INDIRECT_DESC, at {self.avail}")
-            writable = bool(flags & formats.DESC_WRITE)
-            if elements and elements[-1].writable and not writable:
-                raise QueueError(f"readable element behind a writable one, in the chain at {self.avail}")
-            elements.append(Element(address, length, writable))
+            elements.append(Element(address, length, bool(flags & formats.DESC_WRITE)))
             if not flags & formats.DESC_NEXT:
-                break
+                return Chain(id, tuple(elements))       # of a direct chain, the last element has the id
             if len(elements) == self.size:
                 raise QueueError(f"chain longer than the queue size of {self.size}, at {self.avail}")
             address, length, id, flags = self._read(self.avail.advance(len(elements), self.size).index)
-        # Of a direct chain, the last element has the id.
-        self.avail = self.avail.advance(len(elements), self.size)
-        return Chain(id, tuple(elements))
+
+    def fetch(self):
+        """As `peek`, and go on behind it."""
+        chain = self.peek()
+        if chain:
+            self.avail = self.avail.advance(chain.slots, self.size)
+        return chain
 
     def use(self, chain, written):
         """Publish `chain` as used, `written` bytes written; in one 16-byte write, flags and all."""

@@ -159,8 +159,9 @@ class TransmitQueue(NetQueue):
         self._count(frames)
 
     def _check(self, frame):
-        if not 0 < len(frame) <= self._frame_bytes:
-            raise DriverError(f"frame of {len(frame)} bytes, 1 to {self._frame_bytes} can be sent")
+        least, most = formats.ETHERNET_HEADER, self._frame_bytes
+        if not least <= len(frame) <= most:
+            raise DriverError(f"frame of {len(frame)} bytes, {least} to {most} can be sent")
 
     def _count(self, frames):
         self._statistics["tx_frames"] += len(frames)

@@ -124,7 +124,8 @@ def test_options_that_make_no_sense():
                 await Setup(platform, **options).driver.start()
         setup = Setup(platform, queue_size=4)
         await setup.driver.start()
-        for frame, framing, message in [(b"", None, "frame of 0 bytes"), (bytes(1523), None, "frame of 1523 bytes"),
+        for frame, framing, message in [(bytes(13), None, "frame of 13 bytes"),
+                                        (bytes(1523), None, "frame of 1523 bytes"),
                                         (bytes(1500), Framing(gap=2000, cuts=(1,)), "a buffer has"),
                                         (bytes(60), Framing(cuts=(1, 2, 3, 4)), "5 elements in a ring of 4")]:
             with pytest.raises(DriverError, match=message):

@@ -15,7 +15,7 @@ from testbench.unit.driver_setup import Setup, exchange, random_frames
 SIZES = [1, 2, 3, 5, 7, 64, 255, 256]
 
 
-@pytest.mark.requirements("DRV-001", "DRV-034", "DRV-097")
+@pytest.mark.requirements("DRV-034")
 @pytest.mark.parametrize("size", SIZES)
 def test_a_thousand_frames_both_ways(size):
     async def scenario(platform):

@@ -13,7 +13,7 @@ from testbench.driver.virtual_time import run
 from testbench.unit.driver_setup import Recorder, bring_up
 
 
-@pytest.mark.requirements("DRV-026", "DRV-031", "DRV-032", "DRV-035", "DRV-047", "DRV-087")
+@pytest.mark.requirements("DRV-001", "DRV-006", "DRV-026", "DRV-031", "DRV-032", "DRV-035", "DRV-047", "DRV-087")
 def test_every_access_has_the_width_of_its_field():
     """A whole life of a device: accesses to its structures, field by field."""
     async def scenario(platform):

@@ -165,7 +165,8 @@ class ReadBench:
                     await ctx.tick()
                     continue
                 transaction, command = self._queues[client].pop(0)
-                self.asked_at.setdefault(transaction.number, self.cycle)
+                # The host, which counts the cycles, runs after this.
+                self.asked_at.setdefault(transaction.number, self.cycle + 1)
                 ctx.set(port.payload, {**command, "client": CLIENT_NUMBER[client]})
                 ctx.set(port.valid, 1)
                 await ctx.tick().until(port.ready)
@@ -261,13 +262,13 @@ class ReadBench:
             fields = {}
             if kind == "poison" and not out:
                 fields["poison"] = 1
-            if kind == "count" and size > 1:
+            if kind == "count" and left - 1 not in (0, size):
                 fields["count_error"] = -1
                 kind = None
             if kind == "endless" and size == left:
                 fields["count_error"] = 1
             if kind in ("count", "lower"):
-                fields["lower_error"] = rng.choice((1, 4, 64))
+                fields["lower_error"] = rng.choice((4, 64))     # still the last, where it is
                 kind = None
             if kind == "bare":
                 return [*out, self.completion(request.tag, address, 0, left, b"")]

@@ -64,7 +64,7 @@ class VirtioDevice(wiring.Component):
         pulse: reset the function
     all_idle : In(1)
         no block outside has transfers or an initialisation under way
-    quiesce, clear : Out(1)
+    quiesce, clear, flr_busy : Out(1)
         see `LifeCycle`
     mac, mtu, speed, link_up : In
         see `DeviceConfig`
@@ -97,6 +97,7 @@ class VirtioDevice(wiring.Component):
             "all_idle": In(1),
             "quiesce": Out(1),
             "clear": Out(1),
+            "flr_busy": Out(1),
             "mac": In(48),
             "mtu": In(16),
             "speed": In(32),
@@ -143,6 +144,7 @@ class VirtioDevice(wiring.Component):
             life.all_idle.eq(self.all_idle & common.idle),
             self.quiesce.eq(life.quiesce),
             self.clear.eq(life.clear),
+            self.flr_busy.eq(life.flr_busy),
             common.quiesce.eq(life.quiesce),
             common.clear.eq(life.clear),
             common.error.eq(self.error),

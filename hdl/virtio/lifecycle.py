@@ -41,6 +41,8 @@ class LifeCycle(wiring.Component):
         a reset is under way; high from the cycle after the request to the end
     clear : Out(1)
         one cycle per reset
+    flr_busy : Out(1)
+        the reset under way is, or was joined by, a function level reset
     """
 
     request: In(1)
@@ -48,6 +50,7 @@ class LifeCycle(wiring.Component):
     all_idle: In(1)
     quiesce: Out(1, init=1)
     clear: Out(1, init=1)
+    flr_busy: Out(1)
 
     def __init__(self, settle=16):
         if settle < 1:
@@ -72,5 +75,7 @@ class LifeCycle(wiring.Component):
         with m.Elif(settled & ~cleared):
             m.d.sync += [self.clear.eq(1), cleared.eq(1)]
         with m.Elif(settled):
-            m.d.sync += self.quiesce.eq(0)
+            m.d.sync += [self.quiesce.eq(0), self.flr_busy.eq(0)]
+        with m.If(self.flr):
+            m.d.sync += self.flr_busy.eq(1)
         return m

@@ -1,0 +1,258 @@
+"""The card: the block diagram of docs/architecture.md as code. Instantiates and connects, nothing else."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from .config import NicConfig
+from .dma.read import ReadEngine
+from .dma.write import WriteEngine
+from .events import COUNTERS
+from .net.receive import Receive
+from .net.transmit import Transmit
+from .pcie.completer import Completer
+from .pcie.request_mux import RequestMux
+from .regs.counters import CounterBank
+from .stream import TlpBeat, connect_stream
+from .virtio.device import VirtioDevice
+from .virtio.interrupts import Interrupts
+from .virtio.msix import MsixTable
+from .virtio.queue_map import QueueMap, Role
+from .virtqueue.engine import Direction, Engine
+from .virtqueue.spec import DropCause
+
+__all__ = ["VirtioNetNic"]
+
+
+class VirtioNetNic(wiring.Component):
+    """A virtio-net PCIe function.
+
+    Parameters
+    ----------
+    config : NicConfig
+
+    Attributes
+    ----------
+    cq, rc : In(stream of TlpBeat); cc, rq : Out(stream of TlpBeat)
+        the transaction layer, as docs/architecture.md describes it
+    rq_np_ready : In(1)
+        while 0 no non-posted TLP starts on `rq`
+    eth_tx_*, eth_rx_* : AXI4-Stream, frames without preamble and FCS
+    link_up, cfg_mac, cfg_mtu, cfg_speed : In
+        straps
+    idle : Out(1)
+        nothing of the queues is under way
+    tags_outstanding, tags_quarantined : Out
+        reads sent and not retired; tags held back after a time-out
+    """
+
+    def __init__(self, config: NicConfig):
+        self.config = config
+        beat = stream.Signature(TlpBeat(config.width, config.segments))
+        super().__init__({
+            "cq": In(beat), "cc": Out(beat), "rq": Out(beat), "rc": In(beat), "rq_np_ready": In(1),
+            "eth_tx_tdata": Out(config.width), "eth_tx_tkeep": Out(config.bytes_per_beat), "eth_tx_tvalid": Out(1),
+            "eth_tx_tready": In(1), "eth_tx_tlast": Out(1),
+            "eth_rx_tdata": In(config.width), "eth_rx_tkeep": In(config.bytes_per_beat), "eth_rx_tvalid": In(1),
+            "eth_rx_tready": Out(1), "eth_rx_tlast": In(1), "eth_rx_tuser": In(1),
+            "link_up": In(1), "cfg_mac": In(48), "cfg_mtu": In(16), "cfg_speed": In(32),
+            "idle": Out(1),
+            "tags_outstanding": Out(range(config.tags + 1)), "tags_quarantined": Out(range(config.tags + 1)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.completer = completer = Completer(config)
+        m.submodules.device = device = VirtioDevice(config)
+        m.submodules.msix = msix = MsixTable(config)
+        m.submodules.interrupts = interrupts = Interrupts(config)
+        m.submodules.counters = counters = CounterBank(COUNTERS)
+        m.submodules.rx_engine = rx = Engine(config, Direction.RX)
+        m.submodules.tx_engine = tx = Engine(config, Direction.TX)
+        m.submodules.read_engine = reads = ReadEngine(config)
+        m.submodules.write_engine = writes = WriteEngine(config.width, config.pair_bits)
+        m.submodules.request_mux = mux = RequestMux(config.width, posted=5)
+        m.submodules.transmit = transmit = Transmit(config)
+        m.submodules.receive = receive = Receive(config)
+
+        self._connect_registers(m, completer, device, msix, counters)
+        self._connect_queues(m, device, rx, tx)
+        self._connect_reads(m, reads, rx, tx, transmit, completer)
+        self._connect_writes(m, mux, reads, writes, rx, tx, msix, completer)
+        self._connect_frames(m, device, rx, tx, transmit, receive, writes)
+        self._connect_interrupts(m, device, completer, interrupts, msix, rx, tx)
+        self._connect_life(m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts)
+        self._count(m, counters, receive, transmit, reads, rx)
+        return m
+
+    def _connect_registers(self, m, completer, device, msix, counters):
+        connect(m, flipped(self.cq), completer.cq)
+        connect(m, completer.cc, flipped(self.cc))
+        connect(m, completer.bus, device.bus)
+        connect(m, device.msix, msix.table_bus)
+        connect(m, device.counters, counters.bus)
+        m.d.comb += [
+            # The strap reads like a MAC address is written, the register has its first byte lowest.
+            device.mac.eq(Cat(self.cfg_mac[at:at + 8] for at in reversed(range(0, 48, 8)))),
+            device.mtu.eq(self.cfg_mtu),
+            device.speed.eq(self.cfg_speed),
+            device.link_up.eq(self.link_up),
+        ]
+
+    def _connect_queues(self, m, device, rx, tx):
+        """Doorbells and queue set-ups to the engine that serves the virtqueue."""
+        engines = {Role.RECEIVE: rx, Role.TRANSMIT: tx}
+        m.submodules.doorbell_map = doorbell_map = QueueMap(self.config.pairs)
+        m.submodules.setup_map = setup_map = QueueMap(self.config.pairs)
+        doorbell, setup = device.doorbells, device.configure
+        m.d.comb += [doorbell_map.virtqueue.eq(doorbell.p.queue), setup_map.virtqueue.eq(setup.p.queue)]
+        for role, engine in engines.items():
+            with m.If(doorbell_map.place.role == role):
+                m.d.comb += [engine.doorbells.valid.eq(doorbell.valid), doorbell.ready.eq(engine.doorbells.ready)]
+            m.d.comb += [
+                engine.doorbells.p.queue.eq(doorbell_map.place.index),
+                engine.doorbells.p.next_off.eq(doorbell.p.next_off),
+                engine.doorbells.p.next_wrap.eq(doorbell.p.next_wrap),
+                engine.doorbells.p.has_data.eq(doorbell.p.has_data),
+                engine.configure.valid.eq(setup.valid & (setup_map.place.role == role)),
+                engine.configure.queue.eq(setup_map.place.index),
+                engine.configure.config.eq(setup.p.config),
+            ]
+
+    def _connect_reads(self, m, reads, rx, tx, transmit, completer):
+        for engine, suffix in ((rx, "rx"), (tx, "tx")):
+            for kind in ("fetch", "event"):
+                connect_stream(m, getattr(engine, f"{kind}_reads"), getattr(reads, f"{kind}_{suffix}"))
+                connect_stream(m, getattr(reads, f"o_{kind}_{suffix}"), getattr(engine, f"{kind}_beats"))
+                m.d.comb += getattr(reads, f"room_{kind}_{suffix}").eq(getattr(engine, f"{kind}_room"))
+        connect_stream(m, tx.data_reads, reads.data_tx)
+        connect_stream(m, reads.o_data_tx, transmit.i)
+        connect(m, flipped(self.rc), reads.rc)
+        m.d.comb += [
+            reads.room_data_tx.eq(transmit.room),
+            tx.request_shift.eq(reads.request_shift),
+            tx.part_requests.eq(reads.part_requests),
+            reads.max_read_request.eq(completer.max_read_request),
+            reads.extended_tag_enable.eq(completer.extended_tag_enable),
+            reads.completion_timeout.eq(completer.completion_timeout),
+            reads.completion_timeout_disable.eq(completer.completion_timeout_disable),
+            completer.unexpected_completion.eq(reads.unexpected_completion),
+            completer.completion_timeout_error.eq(reads.timeout_error),
+            completer.poisoned_completion.eq(reads.poisoned_completion),
+            completer.unsupported_received.eq(reads.unsupported_received),
+            completer.abort_received.eq(reads.abort_received),
+            completer.transactions_pending.eq(reads.outstanding != 0),
+            self.tags_outstanding.eq(reads.outstanding),
+            self.tags_quarantined.eq(reads.quarantined),
+        ]
+
+    def _connect_writes(self, m, mux, reads, writes, rx, tx, msix, completer):
+        posted = [writes.o, rx.used, tx.used, msix.o, completer.messages]
+        for n, source in enumerate(posted):
+            connect_stream(m, source, getattr(mux, f"p{n}"))
+        connect_stream(m, reads.requests, mux.reads)
+        connect(m, mux.rq, flipped(self.rq))
+        m.d.comb += [
+            writes.accepted.eq(mux.accepted0),
+            rx.used_accepted.eq(mux.accepted1),
+            tx.used_accepted.eq(mux.accepted2),
+            reads.dropped.valid.eq(mux.dropped_valid),
+            reads.dropped.payload.eq(mux.dropped_tag),
+            mux.rq_np_ready.eq(self.rq_np_ready),
+            mux.requester_id.eq(completer.requester_id),
+            mux.bus_master_enable.eq(completer.bus_master_enable),
+        ]
+        for block in (writes, rx, tx):
+            m.d.comb += block.max_payload.eq(completer.max_payload)
+
+    def _connect_frames(self, m, device, rx, tx, transmit, receive, writes):
+        connect_stream(m, transmit.completions, tx.completions)
+        self._connect_verdicts(m, rx, receive)
+        connect_stream(m, rx.writes, writes.commands)
+        connect_stream(m, receive.data, writes.data)
+        m.d.comb += [
+            rx.packet_sent.eq(writes.packet_sent),
+            rx.frames_behind.eq(receive.behind),
+            receive.enable.eq(device.live),
+            receive.mtu.eq(device.mtu_shown),
+            self.eth_tx_tdata.eq(transmit.eth_tx_tdata),
+            self.eth_tx_tkeep.eq(transmit.eth_tx_tkeep),
+            self.eth_tx_tvalid.eq(transmit.eth_tx_tvalid),
+            self.eth_tx_tlast.eq(transmit.eth_tx_tlast),
+            transmit.eth_tx_tready.eq(self.eth_tx_tready),
+            receive.eth_rx_tdata.eq(self.eth_rx_tdata),
+            receive.eth_rx_tkeep.eq(self.eth_rx_tkeep),
+            receive.eth_rx_tvalid.eq(self.eth_rx_tvalid),
+            receive.eth_rx_tlast.eq(self.eth_rx_tlast),
+            receive.eth_rx_tuser.eq(self.eth_rx_tuser),
+            self.eth_rx_tready.eq(receive.eth_rx_tready),
+        ]
+
+    def _connect_verdicts(self, m, rx, receive):
+        m.d.comb += [
+            rx.frames.valid.eq(receive.frames.valid),
+            receive.frames.ready.eq(rx.frames.ready),
+            rx.frames.p.queue.eq(receive.frames.p.queue),
+            rx.frames.p.length.eq(receive.frames.p.length),
+            receive.verdicts.valid.eq(rx.verdicts.valid),
+            rx.verdicts.ready.eq(receive.verdicts.ready),
+            receive.verdicts.p.accept.eq(rx.verdicts.p.accept),
+        ]
+
+    def _connect_interrupts(self, m, device, completer, interrupts, msix, rx, tx):
+        connect_stream(m, rx.interrupts, interrupts.rx)
+        connect_stream(m, tx.interrupts, interrupts.tx)
+        connect_stream(m, interrupts.requests, msix.requests)
+        m.d.comb += [
+            interrupts.config_change.eq(device.config_changed),
+            interrupts.config_vector.eq(device.config_vector),
+            interrupts.live.eq(device.live),
+            interrupts.notify_config.eq(device.driver_ok),
+            device.queue_interrupt.eq(interrupts.isr_queue),
+            completer.isr_pending.eq(device.isr_pending),
+            msix.enable.eq(completer.msix_enable),
+            msix.function_mask.eq(completer.msix_function_mask),
+        ]
+        for block in (interrupts, rx, tx):
+            m.d.comb += block.msix_enable.eq(completer.msix_enable)
+
+    def _connect_life(self, m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts):
+        quiesce, clear = device.quiesce, device.clear
+        m.d.comb += [
+            device.error.eq(rx.error | tx.error),
+            device.flr.eq(completer.flr),
+            completer.flr_busy.eq(device.flr_busy),
+            self.idle.eq(Cat(block.idle for block in (rx, tx, reads, writes, mux, transmit, receive, msix,
+                                                      interrupts)).all()),
+            device.all_idle.eq(self.idle),
+            reads.discard.eq(quiesce), writes.discard.eq(quiesce), mux.discard.eq(quiesce),
+            receive.flush.eq(quiesce), interrupts.quiesce.eq(quiesce),
+            reads.clear.eq(clear), transmit.clear.eq(clear), msix.clear.eq(clear),
+            msix.reset_table.eq(completer.flr),
+        ]
+        for engine in (rx, tx):
+            m.d.comb += [engine.live.eq(device.live), engine.quiesce.eq(quiesce), engine.clear.eq(clear)]
+
+    def _count(self, m, counters, receive, transmit, reads, rx):
+        no_buffer = rx.verdicts.valid & rx.verdicts.ready & ~rx.verdicts.p.accept
+        cause = rx.verdicts.p.cause
+        amounts = {
+            "receive_frames": rx.verdicts.valid & rx.verdicts.ready & rx.verdicts.p.accept,
+            "receive_drop_no_buffer": no_buffer & (cause == DropCause.NO_BUFFER),
+            "receive_drop_too_long_for_buffer": no_buffer & (cause == DropCause.TOO_LONG),
+            "receive_drop_bad": receive.dropped_bad | receive.dropped_runt,
+            "receive_drop_oversize": receive.dropped_oversize,
+            "receive_drop_overflow": receive.dropped_overflow,
+            "receive_drop_disabled": receive.dropped_disabled | (no_buffer & (cause == DropCause.DISABLED)),
+            "transmit_frames": transmit.sent,
+            "transmit_bytes": Mux(transmit.sent, transmit.sent_bytes, 0),
+            "transmit_drop_malformed": transmit.dropped_malformed,
+            "transmit_drop_read_error": transmit.dropped_error,
+            "read_unexpected_completion": reads.unexpected_completion,
+            "read_timeout": reads.timeout_error,
+            "read_poisoned": reads.poisoned_completion,
+            "read_unsupported": reads.unsupported_received,
+            "read_aborted": reads.abort_received,
+        }
+        m.d.comb += [getattr(counters, name).eq(amount) for name, amount in amounts.items()]

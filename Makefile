@@ -1,2 +1,63 @@
-test:
-	python -m pytest -q
+# The commands of the project; `make help` lists them. Everything is installed into .venv, nothing outside the
+# repository without saying so.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PCAP   ?= sim/captures/sample.pcap
+CONFIG ?= default
+SIM    ?= verilator
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: all run test verilog regress waves bench synth requirements lint help clean setup
+.DEFAULT_GOAL := all
+
+all: run  ## build the card, replay the sample capture through it both ways, print what it cost
+
+run: $(STAMP)  ## the same with PCAP=/any/file.pcap; LINK= PROFILE= CONFIG= PACE=1 choose the circumstances
+	@$(BIN)/python -m sim.replay "$(PCAP)" --config "$(CONFIG)" $(if $(LINK),--link "$(LINK)") \
+	  $(if $(PROFILE),--profile "$(PROFILE)") $(if $(PACE),--pace)
+
+test: $(STAMP)  ## every test, in parallel on the machine's cores
+	@$(BIN)/python -m sim.tools icarus tshark
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST)
+
+verilog: $(STAMP)  ## build/rtl/virtio_net_nic.v and its manifest; CONFIG=tiny|default|full, SET="key=value ..."
+	@$(BIN)/python -m hdl.generate --config "$(CONFIG)" $(foreach s,$(SET),--set "$(s)") --out build/rtl
+
+regress: $(STAMP)  ## every system test over the configuration matrix; SIM=verilator|icarus
+	@$(BIN)/python -m sim.regress --simulator "$(SIM)" --jobs $(JOBS)
+
+waves: $(STAMP)  ## one test with waveforms: TEST=name
+	@$(BIN)/python -m sim.waves "$(TEST)" --simulator "$(SIM)"
+
+bench: $(STAMP)  ## measure the RTL against the bounds; QUICK=1 for a subset
+	@$(BIN)/python -m sim.bench $(if $(QUICK),--quick)
+
+synth: $(STAMP)  ## LUT, FF, BRAM and longest LUT path per block; CONFIG=
+	@$(BIN)/python -m sim.synth --config "$(CONFIG)" --jobs $(JOBS)
+
+requirements: $(STAMP)  ## every requirement of the ledger and the tests that would notice it being broken
+	@$(BIN)/python -m sim.requirements
+
+lint: $(STAMP)  ## the sources, and the generated Verilog
+	@$(BIN)/ruff check .
+	@$(BIN)/python -m sim.lint
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+clean:  ## what was built; .venv stays
+	@rm -rf build
+
+setup: $(STAMP)  ## the virtual environment alone
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "setup: $(PYTHON) is older than Python 3.11: set PYTHON= to a newer one" >&2; exit 2; }
+	@test -x $(BIN)/python || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "setup: installing the packages of pyproject.toml into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@

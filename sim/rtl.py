@@ -1,0 +1,34 @@
+"""Generated Verilog, cached by what it was generated from."""
+
+import fcntl
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+from hdl.generate import TOP, generate
+
+from .simulators import BUILD, ROOT
+
+__all__ = ["TOP", "verilog_of", "sources_digest"]
+
+
+def sources_digest():
+    """Digest of everything that the RTL depends on besides its configuration."""
+    digest = hashlib.sha256(importlib.metadata.version("amaranth").encode())
+    for path in sorted((ROOT / "hdl").rglob("*.py")):
+        digest.update(str(path.relative_to(ROOT)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def verilog_of(config, *, simulation=True):
+    """Path of the Verilog for `config`, generated unless it is there already."""
+    key = hashlib.sha256(f"{sources_digest()} {config!r} {simulation}".encode()).hexdigest()[:16]
+    directory = BUILD / "verilog" / f"{config.name}{'' if simulation else '-fpga'}-{key}"
+    path = directory / f"{TOP}.v"
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with open(Path(f"{directory}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            generate(config, directory, simulation=simulation)
+    return path

@@ -1,0 +1,113 @@
+"""The simulated card between host and MAC, as a system test sees it."""
+
+import json
+import random
+from pathlib import Path
+
+from testbench.bfm.environment import Environment
+from testbench.driver.cocotb_platform import CocotbPlatform
+from testbench.driver.net import Nic
+
+__all__ = ["Bench"]
+
+SETTLE_NS = 4_000
+QUIET_NS = 200_000      # in which a card without work must come to rest
+
+
+class Bench:
+    """
+        async def test(bench):
+            nic = await bench.nic(queue_size=8)
+            await nic.send(frame)
+            assert await bench.wire() == frame
+
+    Parameters
+    ----------
+    dut : handle of the top level with its `sim_` ports
+    settings : dict
+        circumstances of the run: link, profile, seed, manifest, ...
+    options : dict
+        of the `Environment`, from the test itself; they win
+
+    Attributes
+    ----------
+    env, host, mac, memory : what is around the card
+    platform : the driver's clock
+    random : random.Random
+        seeded; all that a test draws comes from here
+    manifest : dict
+        of the build that runs
+    settings : dict
+    """
+
+    def __init__(self, dut, settings, options):
+        self.dut = dut
+        self.settings = settings
+        self.seed = settings.get("seed", 1)
+        self.manifest = json.loads(Path(settings["manifest"]).read_text())
+        self.env = Environment(dut, **{"link": settings.get("link", "gen3x8"), "seed": self.seed,
+                                       "profile": settings.get("profile", "e5-warm"), **options})
+        self.host, self.mac, self.memory = self.env.host, self.env.mac, self.env.memory
+        self.platform = CocotbPlatform()
+        self.random = random.Random(self.seed)
+        self._captured = 0
+        self._nics = []
+
+    async def start(self):
+        await self.env.start()
+
+    async def nic(self, **options):
+        """A driver that has started the card; options are those of `NicOptions`."""
+        nic = Nic(self.host, self.platform, **options)
+        self._nics.append(nic)
+        await nic.start()
+        await self.platform.sleep(SETTLE_NS)    # the doorbell of the receive buffers arrives, and they are fetched
+        return nic
+
+    def parameter(self, name):
+        """Parameter of the build, e.g. `tags`."""
+        return self.manifest["parameters"][name]
+
+    def frame(self, length=None, *, shortest=60, longest=1514):
+        """A frame of random bytes."""
+        return self.random.randbytes(length or self.random.randint(shortest, longest))
+
+    async def wire(self, timeout_ns=100_000):
+        """The next frame that comes out of `eth_tx`. Raises `TimeoutError`."""
+        deadline = self.platform.now() + timeout_ns
+        while len(self.mac.captured) <= self._captured:
+            if self.platform.now() > deadline:
+                raise TimeoutError(f"no frame on the wire within {timeout_ns} ns")
+            await self.clocks(8)
+        self._captured += 1
+        return self.mac.captured[self._captured - 1].data
+
+    async def clocks(self, count):
+        await self.env.clocks(count)
+
+    async def counter(self, name):
+        """Value of one of the card's event counters."""
+        entry, = (c for c in self.manifest["counters"] if c["name"] == name)
+        bar = self._nics[-1].function.bars[0].address
+        region, = (r for r in self.manifest["bar0"]["regions"] if r["name"] == "counters")
+        at = bar + region["offset"] + entry["offset"]
+        low = await self.host.mmio_read(at, 4)
+        return low | await self.host.mmio_read(at + 4, 4) << 32
+
+    async def quiet(self):
+        """Wait until nothing is under way, and check that the card and the host agree that there isn't."""
+        deadline = self.platform.now() + QUIET_NS
+        while not int(self.dut.sim_idle.value) or not self.host.core.idle:
+            assert self.platform.now() < deadline, (
+                f"not quiet after {QUIET_NS} ns: idle {self.dut.sim_idle.value}, "
+                f"{int(self.dut.sim_tags_outstanding.value)} tags outstanding, the host counts "
+                f"{self.host.core.reads.outstanding}")
+            await self.clocks(16)
+        assert int(self.dut.sim_tags_outstanding.value) == 0 == len(self.host.core.reads.outstanding)
+
+    async def finish(self):
+        """What every test ends with: the driver stops, and no tag, no grant and no buffer is left behind."""
+        for nic in self._nics:
+            if nic.receivers:
+                await nic.stop()
+        await self.quiet()

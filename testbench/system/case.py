@@ -1,0 +1,62 @@
+"""A system test: a cocotb test that says which requirements it checks and where it runs.
+
+    @system_test("PKD-011", "PKD-026", presets=("tiny", "default"))
+    async def wraps_at_odd_sizes(bench): ...
+
+`bench` is a `Bench`: the simulated card between the host model and the MAC model. pytest collects one item for every
+test, preset and simulator; the marker `requirements` comes from here.
+"""
+
+import functools
+import json
+import os
+from dataclasses import dataclass
+
+import cocotb
+
+__all__ = ["Case", "system_test", "settings"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a system test wants.
+
+    `long` ones run in `make regress` only; `smoke` ones also at 512 bits under Icarus; `width` fixes the bus width.
+    """
+
+    name: str
+    requirements: tuple
+    presets: tuple
+    simulators: tuple
+    long: bool
+    smoke: bool
+    width: int | None
+    parameters: dict
+
+
+def settings():
+    """Circumstances of this run, from the environment: {preset, manifest, link, profile, seed, ...}."""
+    return json.loads(os.environ.get("NIC_RUN", "{}"))
+
+
+def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icarus"), long=False, smoke=False,
+                width=None, timeout_us=2000, name=None, **parameters):
+    """Turn `async def test(bench)` into a cocotb test; see the module."""
+    def wrap(function):
+        if name:
+            function.__name__ = function.__qualname__ = name
+
+        @functools.wraps(function)
+        async def body(dut):
+            from .bench import Bench
+            bench = Bench(dut, settings(), parameters)
+            await bench.start()
+            await function(bench)
+            await bench.finish()
+        body.__annotations__ = {}
+        del body.__wrapped__
+        test = cocotb.test(timeout_time=timeout_us, timeout_unit="us")(body)
+        test.case = Case(function.__name__, requirements, tuple(presets), tuple(simulators), long, smoke,
+                         width, parameters)
+        return test
+    return wrap

@@ -1,0 +1,36 @@
+"""Every system test there is, and how to run one of them on one build."""
+
+import importlib
+import json
+from pathlib import Path
+
+from hdl.generate import configuration
+from sim.rtl import TOP, verilog_of
+from sim.simulators import build, run
+
+__all__ = ["cases", "run_case"]
+
+
+def cases():
+    """{(module, test name): Case} of every `bench_*.py` beside this file."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("bench_*.py")):
+        module = f"testbench.system.{path.stem}"
+        for name, value in vars(importlib.import_module(module)).items():
+            case = getattr(value, "case", None)
+            if case is not None:
+                found[module, name] = case
+    return found
+
+
+def run_case(module, name, *, preset, simulator, link="gen3x8", profile="e5-warm", seed=1, width=None, waves=None,
+             directory=None, extra=None):
+    """Run one system test; returns its `Outcome`."""
+    config = configuration(preset, [f"width={width}"] if width else [])
+    verilog = verilog_of(config)
+    built = build(simulator, TOP, [verilog], label=config.name, waves=bool(waves),
+                  optimise=simulator == "verilator" and config.width > 128)
+    settings = {"preset": preset, "manifest": str(verilog.with_suffix(".json")), "link": link, "profile": profile,
+                "seed": seed, "simulator": simulator, **(extra or {})}
+    return run(built, module, tests=[name], environment={"NIC_RUN": json.dumps(settings)}, seed=seed, waves=waves,
+               directory=directory)

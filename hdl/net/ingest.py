@@ -96,6 +96,9 @@ class Ingest(wiring.Component):
         with m.If(valid):
             m.d.sync += [inside.eq(~beat.last), length.eq(self.bytes)]
             m.d.sync += [found[cause].eq(now[cause]) for cause in DROP_CAUSES]
+        with m.If(self.flush):
+            # Also in a pause of the frame.
+            m.d.sync += found["disabled"].eq(1)
         earlier = C(0)
         for cause in DROP_CAUSES:
             m.d.sync += getattr(self, f"dropped_{cause}").eq(valid & beat.last & now[cause] & ~earlier)

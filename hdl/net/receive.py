@@ -34,9 +34,9 @@ class Receive(wiring.Component):
     """Frames from the wire: judged, stored, offered to the queue engine, and given out behind their header.
 
     Frames are offered in order of arrival as soon as they are complete, well ahead of the verdicts; the verdicts, in
-    the same order, may be given ahead of the bytes. From the last beat on the wire to `frames`: 3 cycles; from a verdict
-    to the first beat of `data`: 2 cycles. A packet leaves in consecutive cycles if taken so, and the next one right
-    behind it: one of 60 bytes on the wire every 2 cycles at 512 bits. A rejected frame costs a cycle per beat.
+    the same order, may be given ahead of the bytes. From the last beat on the wire to `frames`: 3 cycles; from a
+    verdict to the first beat of `data`: 2 cycles. A packet leaves in consecutive cycles if taken so, and the next one
+    right behind it: one of 60 bytes on the wire every 2 cycles at 512 bits. A rejected frame costs a cycle per beat.
 
     While `flush` is 1, arriving frames are dropped, frames inside are thrown away, the one offered included (the only
     time that `frames.valid` falls without a transfer), and verdicts are swallowed; a packet that `data` has begun is

@@ -245,7 +245,7 @@ def test_overflow_drops_whole_frames(width, size):
 
 def test_a_frame_longer_than_the_buffer_leaves_no_trace():
     rng = random.Random(5)
-    frames = [frame_of(rng, 100), frame_of(rng, 140_000), frame_of(rng, 200)]
+    frames = [frame_of(rng, 100), frame_of(rng, (1 << 17) + 200), frame_of(rng, 200)]
     bench = Bench(wire(frames, 512), offered=2, expect=beats_out([frames[0], frames[2]], 512))
     bench.run()
     assert bench.packets_out() == [HEADER + frames[0], HEADER + frames[2]]
@@ -361,12 +361,12 @@ def test_flush(width, seed):
     async def flush(ctx):
         await ctx.tick().repeat(begin)
         ctx.set(dut.flush, 1)
-        ctx.set(dut.enable, 0)
+        await ctx.tick().repeat(3)
+        received = bench.counts["received"]
         await ctx.tick().repeat(2 * len(beats))
-        assert ctx.get(dut.idle)
+        assert ctx.get(dut.idle) and bench.counts["received"] == received
         assert sum(bench.counts[cause] for cause in CAUSES) == bench.counts["disabled"] > 0
         ctx.set(dut.flush, 0)
-        ctx.set(dut.enable, 1)
         done.append(len(bench.beats))
         await send_beats(ctx, dut, wire(later, width))
         await ctx.tick().repeat(5)
@@ -378,6 +378,33 @@ def test_flush(width, seed):
     assert all(packet in sent for packet in before), "a packet is not one of the frames, in order"
     assert len(before) < len(frames)
     assert packets_of(bench.beats[done[0]:], width) == [HEADER + frame for frame in later]
+
+
+def test_flush_withdraws_what_it_finds():
+    """A frame offered is withdrawn at once; one still arriving is dropped, though it ends after the flush."""
+    frames = [bytes([n]) * 200 for n in range(3)]
+    gaps = iter([0] * 5 + [60] + [0] * 6)
+    bench = Bench([], judge=False)
+    dut = bench.dut
+
+    async def send(ctx):
+        await ctx.tick().repeat(4)
+        await send_beats(ctx, dut, wire(frames, 512), gap=lambda: next(gaps))
+    bench.process(send)
+
+    async def flush(ctx):
+        await ctx.tick().repeat(30)
+        assert ctx.get(dut.frames.valid)
+        ctx.set(dut.flush, 1)
+        assert not ctx.get(dut.frames.valid)
+        await ctx.tick().repeat(20)
+        assert ctx.get(dut.idle)
+        ctx.set(dut.flush, 0)
+        await ctx.tick().repeat(50)
+        assert ctx.get(dut.frames.valid) and not ctx.get(dut.behind)
+    bench.process(flush)
+    bench.run()
+    assert bench.counts["disabled"] == 1 and bench.counts["received"] == 2
 
 
 def test_header_size_is_checked():

@@ -15,15 +15,18 @@ CONFIGS = {128: NicConfig.preset("tiny"),
 MAX_FRAME = 2022
 
 
-def beats_of(parts, width, *, number=0, statuses=None, drop=False, queue=0, behind=0):
-    """`ReadBeat` dicts of one packet that comes in these parts; parts before the last have a context of their own."""
+def beats_of(parts, width, *, number=0, statuses=None, drop=None, queue=0, behind=0):
+    """`ReadBeat` dicts of one packet that comes in these parts; parts before the last have a context of their own.
+
+    `drop`: number of the part whose context says that the chain is malformed.
+    """
     size = width // 8
     beats = []
     for n, part in enumerate(parts):
         last_part = n == len(parts) - 1
         chunks = [part[k:k + size] for k in range(0, len(part), size)] or [b""]
         context = (number * 7 & 0xffff if last_part else 0xdead) | (1 + number % 5) << 16 | (
-            (drop and last_part) << 32) | last_part << 33
+            (n == drop) << 32) | last_part << 33
         for k, chunk in enumerate(chunks):
             ends = k == len(chunks) - 1
             # Bytes beyond the end of a part, and the status before it, mean nothing.
@@ -162,7 +165,8 @@ def test_packets_that_never_go_out(width, seed):
         elif kind == "discarded":
             parts = parts[:rng.randrange(len(parts)) + 1]
             statuses = [*[ReadStatus.OK] * (len(parts) - 1), ReadStatus.DISCARDED]
-        beats += beats_of(parts, width, number=n, statuses=statuses, drop=kind == "drop")
+        beats += beats_of(parts, width, number=n, statuses=statuses,
+                          drop=rng.randrange(len(parts)) if kind == "drop" else None)
         if kind != "discarded":
             completions.append(completion_of(n))
         if kind == "good":
@@ -279,12 +283,12 @@ def test_latencies():
 
 
 def test_clear_forgets_half_a_packet():
-    half, packet = bytes(range(200)), bytes(range(100, 200))
+    half, packet = bytes(2000), bytes(range(100, 200))
     bench = Bench(beats_of([half, b"rest"], 512)[:-1], frames=1, completions=1)
     dut = bench.dut
 
     async def then(ctx):
-        await ctx.tick().repeat(40)
+        await ctx.tick().repeat(60)
         assert ctx.get(dut.idle)
         ctx.set(dut.clear, 1)
         await ctx.tick()

@@ -110,7 +110,10 @@ class OrderLists(wiring.Component):
         watched = self._read(m, self.watches, opened.tag).watched ^ self._read(m, self.ends, opened.tag).watched
         self._write(m, self.tails, self.opened.valid, opened.domain,
                     {"tag": opened.tag, "cursor": tail.cursor ^ ~cursor})
-        self._write(m, self.links, self.opened.valid & cursor, tail.tag, opened.tag)
+        # The walk follows links from a cursor on; the delivery follows those inside a transaction, whose first tags may
+        # have been walked over before the others are opened.
+        linked = cursor | (opened.tag != opened.first)
+        self._write(m, self.links, self.opened.valid & linked, tail.tag, opened.tag)
         self._write(m, self.tags, self.opened.valid, opened.tag, {
             "generation": opened.generation, "watched": watched ^ ~cursor, "domain": opened.domain,
             "ends": opened.last, "first": opened.first, "beats": opened.beats, "long": opened.long,

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.pcie.tags import TAGS_WITHOUT_EXTENDED, TagPool
-from hdl.stream import Arbiter, RegisterSlice, TlpBeat, connect_stream
+from hdl.stream import Arbiter, Queue, RegisterSlice, TlpBeat, connect_stream
 
 from .completions import Completions
 from .deliver import DeliveryChoice
@@ -38,7 +38,7 @@ class ReadEngine(wiring.Component):
     - A transaction takes at most `part_requests` requests and `part_bytes` bytes, or it may never find tags enough.
 
     Latency: command to request 3 cycles (4 where clients share a splitter), last completion beat to first `ReadBeat`
-    7 cycles. One request, one completion, one row and one beat a cycle.
+    7 cycles, 8 for more than one beat. One request, one completion, one row and one beat a cycle.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class ReadEngine(wiring.Component):
         memory reads, one beat each, requester 0
     rc : stream of `TlpBeat`, in
         completions; `ready` is constant 1
-    dropped : stream of tags, in
+    dropped : stream of tags, in, always ready
         the request with this tag was taken from `requests` and thrown away; it retires DISCARDED
     max_read_request, extended_tag_enable, completion_timeout, completion_timeout_disable : In
         fields of Device Control and Device Control 2
@@ -88,7 +88,7 @@ class ReadEngine(wiring.Component):
             **{f"room_{row.name}": In(1) for row in READ_CLIENTS},
             "requests": Out(stream.Signature(TlpBeat(config.width))),
             "rc": In(stream.Signature(TlpBeat(config.width))),
-            "dropped": In(stream.Signature(config.tag_bits)),
+            "dropped": In(stream.Signature(config.tag_bits, always_ready=True)),
             "max_read_request": In(3), "extended_tag_enable": In(1),
             "completion_timeout": In(4), "completion_timeout_disable": In(1),
             "discard": In(1), "clear": In(1),
@@ -173,7 +173,10 @@ class ReadEngine(wiring.Component):
     def _connect_completions(self, m):
         completions, timeout = self._completions, self._timeout
         wiring.connect(m, wiring.flipped(self.rc), completions.rc)
-        wiring.connect(m, wiring.flipped(self.dropped), completions.dropped)
+        # A tag is dropped at most once before it retires: this queue never overflows.
+        m.submodules.dropped = dropped = Queue(self.config.tag_bits, self.config.tags, block=False)
+        m.d.comb += [dropped.i.valid.eq(self.dropped.valid), dropped.i.payload.eq(self.dropped.payload)]
+        connect_stream(m, dropped.o, completions.dropped)
         connect_stream(m, self._issue.unsent, completions.unsent)
         connect_stream(m, completions.write, self._slots.write)
         connect_stream(m, completions.late, self._tags.late)

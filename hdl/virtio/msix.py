@@ -29,9 +29,10 @@ class MsixTable(wiring.Component):
     """Turns interrupt requests into messages, or into pending bits while they are masked.
 
     A request whose vector is masked, by its own mask bit, the function mask, or MSI-X being disabled, sets the vector's
-    pending bit; any number of them make one message. When a mask is lifted, the pending vectors are searched, and each
-    that is not masked any more is sent and its bit reset. While MSI-X is disabled pending bits are kept: a message too
-    many does no harm, one too few stops a queue. A request for a vector that the table does not have is dropped.
+    pending bit; any number of them make one message. When a mask may have been lifted, the pending vectors are
+    searched, and each that is not masked any more is sent and its bit reset. While MSI-X is disabled pending bits are
+    kept: a message too many does no harm, one too few stops a queue. A request for a vector that the table does not
+    have is dropped.
 
     Requests, accesses of the bus and the search are done one at a time, 2 cycles each; that is why no message is lost
     or doubled when a mask changes. Accesses go first and never wait for `o`; requests and found vectors take turns.
@@ -61,7 +62,7 @@ class MsixTable(wiring.Component):
     reset_table : In(1)
         pulse: as `clear`, and all vectors masked, address and data 0 (function level reset)
     idle : Out(1)
-        no request, message, search that may send, or initialisation under way
+        no request, message, search or initialisation under way
     """
 
     def __init__(self, config, pba_offset=None):
@@ -90,18 +91,17 @@ class MsixTable(wiring.Component):
         self._read, self._write = table.read_port(), table.write_port(granularity=8)
         self._blocked = blocked = Signal()
         was_blocked = Signal(init=1)
-        self._unmasked = Signal()       # a vector's mask bit is written 0
+        self._control_written = Signal()    # perhaps a vector is unmasked
         m.d.comb += [
             blocked.eq(~self.enable | self.function_mask),
-            pending.search.eq((was_blocked & ~blocked) | self._unmasked),
+            pending.search.eq((was_blocked & ~blocked) | self._control_written),
         ]
         m.d.sync += was_blocked.eq(blocked)
         sending = self._sequence(m)
         initialising = self._initialise(m)
         m.d.comb += [
             self._stop.eq(initialising),
-            self.idle.eq(~initialising & ~self.requests.valid & ~sending & ~self.o.valid
-                         & ~(pending.searching & ~blocked)),
+            self.idle.eq(~initialising & ~self.requests.valid & ~sending & ~self.o.valid & ~pending.searching),
         ]
         return m
 
@@ -123,8 +123,7 @@ class MsixTable(wiring.Component):
                 can_send = ~self._stop & (~self.o.valid | self.o.ready)
                 m.d.comb += [
                     bus.ready.eq(~self._stop & bus.valid & (bus.payload.write | ~response.valid)),
-                    found.ready.eq(can_send & ~bus.ready & found.valid & ~self._blocked
-                                   & (found_next | ~self.requests.valid)),
+                    found.ready.eq(can_send & ~bus.ready & found.valid & (found_next | ~self.requests.valid)),
                     self.requests.ready.eq(can_send & ~bus.ready & ~found.ready),
                     self._read.addr.eq(Mux(bus.ready, bus.payload.address[4:], Mux(
                         found.ready, found.payload.vector, self.requests.payload.vector))),
@@ -161,7 +160,7 @@ class MsixTable(wiring.Component):
             self._write.addr.eq(access.address[4:]),
             self._write.data.eq((access.data & keep).replicate(4)),
             self._write.en.eq(Mux(access.write & in_table, access.strobe << (number << 2), 0)),
-            self._unmasked.eq(access.write & in_table & is_control & access.strobe[0] & ~access.data[0]),
+            self._control_written.eq(access.write & in_table & is_control),
         ]
         m.d.sync += response.payload.eq(
             Mux(in_table, row.word_select(number, 32), Mux(in_pending, self._pending.word, 0)))

@@ -43,7 +43,8 @@ class PendingBits(wiring.Component):
     searching : Out(1)
         a pass is under way or asked for
     cancel : In(1)
-        pulse: all bits to 0, no pass; done within as many cycles as there are words
+        pulse: all bits to 0, done within as many cycles as there are words; a pass goes on, but what it finds is not
+        pending any more
     cancelling : Out(1)
         nothing else may be done; also after reset
     """
@@ -121,5 +122,3 @@ class PendingBits(wiring.Component):
             m.d.sync += [words.eq(occupied), asked.eq(0)]
         with m.If(self.search):
             m.d.sync += asked.eq(1)
-        with m.If(self.cancel):
-            m.d.sync += [asked.eq(0), words.eq(0), bits.eq(0), self.found.valid.eq(0)]

@@ -120,8 +120,7 @@ class Used(wiring.Component):
             collector.initialise.queue.eq(walk.queue),
         ]
         told = self._publish(m, builder, walk)
-        m.d.comb += self.idle.eq(~walk.walking & ~self.clear & collector.idle & (runs.level == 0) & ~builder.busy
-                                 & told)
+        m.d.comb += self.idle.eq(~walk.walking & ~self.clear & collector.idle & (runs.level == 0) & told)
         return m
 
     def _publish(self, m, builder, walk):

@@ -42,8 +42,6 @@ class RunBuilder(wiring.Component):
     discard : In(1)
         runs not begun are dropped
     o : TLP stream out
-    busy : Out(1)
-        a TLP is under way
     """
 
     def __init__(self, width, queue_bits, shape):
@@ -61,7 +59,6 @@ class RunBuilder(wiring.Component):
             "freed": Out(data.StructLayout({"valid": 1, "queue": queue_bits, "row": shape.row_bits + 1})),
             "discard": In(1),
             "o": Out(stream.Signature(TlpBeat(width))),
-            "busy": Out(1),
         })
 
     def elaborate(self, platform):
@@ -110,7 +107,6 @@ class RunBuilder(wiring.Component):
                 self.o.valid.eq(pending.valid),
                 self.o.payload.eq(self._beat(m, pending)),
             ]
-        m.d.comb += self.busy.eq(~first | pending.valid | self.o.valid)
         return m
 
     def _beat(self, m, pending):

@@ -185,7 +185,7 @@ def test_failed_read(status, errors):
     assert (rig.count("error"), rig.count("interrupt"), rig.count("read")) == (errors, 0, 1)
 
 
-@pytest.mark.requirements("BAS-003", "BAS-004")
+@pytest.mark.requirements("BAS-004")
 def test_nothing_while_not_live():
     rig = Rig(live=0)
     rig.put([0, 1, 2, 3] * 3)

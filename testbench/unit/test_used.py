@@ -117,6 +117,7 @@ class Rig:
         self.first_beat = []    # cycles in which a TLP's first beat was offered
         self.taken = []         # cycles in which a completion was taken
         self.sent = 0           # TLPs
+        self.idle = []          # in each cycle
         self.accepted = 0
         self.max_payload = max_payload
         self.accept_delay = accept_delay
@@ -144,13 +145,14 @@ class Rig:
                 ctx.set(dut.query_queue, queue)
                 position = ctx.get(dut.query_position)
                 self.published.append((cycle, queue, (position.index, position.wrap)))
-            _, _, offered, transfer, taken = await ctx.tick().sample(
+            _, _, offered, transfer, taken, idle = await ctx.tick().sample(
                 o.valid & o.payload.first, Cat(o.valid & o.ready, o.payload.last),
-                dut.completions.valid & dut.completions.ready)
+                dut.completions.valid & dut.completions.ready, dut.idle)
             if offered and not inside:
                 self.first_beat.append(cycle)
             inside = offered and transfer & 1 == 0
             self.sent += transfer == 3
+            self.idle.append(idle)
             if taken:
                 self.taken.append(cycle)
             cycle += 1
@@ -289,6 +291,15 @@ def test_latency():
     rig.put([completion(0, 1)])
     rig.run()
     assert rig.first_beat[0] - rig.taken[0] == 4
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+def test_not_idle_from_the_completion_to_the_notification(behind):
+    rig = Rig(make_config(), [(0x10000, 64)])
+    rig.put([completion(0, 1, behind=behind)])
+    rig.run()
+    end = rig.published[0][0]
+    assert not any(rig.idle[rig.taken[0] + 1:end]) and all(rig.idle[end + 2:])
 
 
 @pytest.mark.parametrize("what", ["one queue", "mixed", "chains", "runs of 16"])

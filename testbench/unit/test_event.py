@@ -262,7 +262,7 @@ def test_answers_are_never_refused():
 def test_slow_interrupts_lose_nothing():
     rig = Rig(pairs=8, stall=0.97, delay=lambda: 0)
     rig.put(list(range(8)) * 6)
-    rig.run(settle=3000)
+    rig.run(settle=1500)
     assert rig.count("interrupt") == rig.count("answer") >= 8
 
 

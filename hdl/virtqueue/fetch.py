@@ -24,10 +24,10 @@ class Fetch(wiring.Component):
     wake-up falls between: what comes during a decision is looked at after it. A decision takes 4 cycles; doorbell to
     `reads`: 5 cycles. Doorbells of disabled queues are forgotten when their turn comes; before `live` they are kept.
 
-    A doorbell sets `kick`, and only the first fetch of an epoch clears it: whatever was published before that doorbell
-    is seen by every fetch of the epoch, and a doorbell after that fetch makes us look again at the position where the
-    epoch ends. When a queue is dry while doorbells are suppressed, they are asked for again, and once that is visible
-    to the driver it counts as a doorbell.
+    A doorbell sets `kick`, and only a fetch that has no other before it under way clears it: this one and all that
+    follow see whatever was published before that doorbell. A doorbell after that fetch makes us look again at the
+    position where they end. When a queue is dry while doorbells are suppressed, they are asked for again, and once that
+    is visible to the driver it counts as a doorbell.
 
     Parameters
     ----------
@@ -227,8 +227,7 @@ class Fetch(wiring.Component):
             after.wrap.eq(state.wrap ^ size.ends),
             after.slot.eq(state.slot + size.count),
             after.under_way.eq(state.under_way + 1),
-            after.kick.eq(state.kick & ~state.fresh),
-            after.fresh.eq(0),
+            after.kick.eq(state.kick & (state.under_way != 0)),
             after.blocked.eq(0),
         ]
         m.d.sync += [
@@ -241,13 +240,13 @@ class Fetch(wiring.Component):
         ]
 
     def _look(self, m, states, event, pending):
-        """Whether a queue is dry. What still waits at an input counts as a reason to look."""
+        """What still waits at an input counts as a reason to look; a queue that waits for room does not look."""
         port = states.read_port(domain="comb")
         queue, state = self.looking_queue, port.data
         m.d.comb += [
             port.addr.eq(queue),
             self.looking.eq(
-                state.kick | state.active | (state.under_way != 0) | (state.asked != 0)
+                ((state.kick | state.active) & ~state.blocked) | (state.under_way != 0) | (state.asked != 0)
                 | (pending & (event.report.queue == queue))
                 | (self.doorbells.valid & (self.doorbells.payload.queue == queue))),
         ]

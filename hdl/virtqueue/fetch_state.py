@@ -16,8 +16,7 @@ class FetchState(data.StructLayout):
     ------
     index, wrap, slot : where the next fetch begins, in the ring and in the cache
     epoch : counts how often what was fetched ahead was thrown away
-    fresh : nothing of this epoch has been asked for
-    kick : a doorbell came after the epoch's first fetch was issued, or before there was one
+    kick : a doorbell came after the oldest fetch under way was issued, or while there was none
     active : there is reason to go on without a doorbell: the last batch was full, or a chain is not complete
     chain : what has been judged ends inside a chain
     blocked : waits for space in the cache or in the ring
@@ -30,13 +29,13 @@ class FetchState(data.StructLayout):
 
     def __init__(self, slot_bits):
         super().__init__({
-            "index": 15, "wrap": 1, "slot": slot_bits, "epoch": 2, "fresh": 1, "kick": 1, "active": 1, "chain": 1,
+            "index": 15, "wrap": 1, "slot": slot_bits, "epoch": 2, "kick": 1, "active": 1, "chain": 1,
             "blocked": 1, "under_way": 4, "level": 4, "streak": 2, "suppressed": 1, "asked": 2,
         })
 
     def initial(self):
         """After reset: position (0, 1), one line of descriptors at a time."""
-        return self.const({"wrap": 1, "fresh": 1, "level": 2})
+        return self.const({"wrap": 1, "level": 2})
 
 
 class FetchEvent(data.StructLayout):
@@ -119,7 +118,6 @@ class React(wiring.Component):
             after.wrap.eq(report.position.wrap),
             after.slot.eq(report.slot),
             after.epoch.eq(state.epoch + 1),
-            after.fresh.eq(1),
             after.under_way.eq(0),
             after.active.eq(report.chain),
             after.chain.eq(report.chain),

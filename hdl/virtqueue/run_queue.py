@@ -29,7 +29,7 @@ class RunQueue(wiring.Component):
     Attributes
     ----------
     init : In(Pulse)
-        forget this queue; all queues are initialised together, and nothing may be pushed or taken meanwhile
+        forget this queue; all queues are initialised together. Nothing is offered meanwhile, nor may be pushed
     push : In(Pulse)
     again : stream in
         second way in, served when there is no `push`
@@ -66,7 +66,10 @@ class RunQueue(wiring.Component):
             entered_in.addr.eq(queue),
             left_in.addr.eq(queue),
             left_out.addr.eq(fifo.o.payload),
-            taken.eq(fifo.o.valid & fifo.o.ready),
+            self.o.payload.eq(fifo.o.payload),
+            self.o.valid.eq(fifo.o.valid & ~self.init.valid),
+            fifo.o.ready.eq(self.o.ready),
+            taken.eq(self.o.valid & self.o.ready),
             waiting.eq(entered_in.data ^ left_in.data ^ (taken & (fifo.o.payload == queue))),
             fifo.i.payload.eq(queue),
             fifo.i.valid.eq(wanted & ~waiting),
@@ -79,5 +82,4 @@ class RunQueue(wiring.Component):
             leave.data.eq(~self.init.valid & ~left_out.data),
             leave.en.eq(self.init.valid | taken),
         ]
-        wiring.connect(m, fifo.o, wiring.flipped(self.o))
         return m

@@ -8,7 +8,7 @@ from amaranth.lib import data
 
 from .spec import Position
 
-__all__ = ["slot_bits", "Progress", "Report", "Rewind", "Suppression"]
+__all__ = ["slot_bits", "Progress", "Report", "Rewind", "Suppression", "WalkState"]
 
 
 def slot_bits(cache_descriptors):
@@ -52,3 +52,13 @@ class Suppression(data.StructLayout):
 
     def __init__(self, queue_bits):
         super().__init__({"queue": queue_bits, "enable": 1})
+
+
+class WalkState(data.StructLayout):
+    """State of one queue: `slot`, `chain` in the cache, and `position` in the ring, of the next chain's head."""
+
+    def __init__(self, slot_bits):
+        super().__init__({"slot": slot_bits, "chain": slot_bits, "position": Position})
+
+    def initial(self):
+        return self.const({"position": {"index": 0, "wrap": 1}})

@@ -1,7 +1,7 @@
 """Finding a buffer for each received frame."""
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -10,20 +10,10 @@ from hdl.stream import RegisterSlice
 
 from .measure import Measure
 from .receipts import Receipts
-from .spec import FRAME_BITS, Chain, Completion, DropCause, Frame, Position, Pulse, QueueConfig, Verdict
-from .stages import Progress, Rewind, slot_bits
+from .spec import FRAME_BITS, Chain, Completion, DropCause, Frame, Pulse, QueueConfig, Verdict
+from .stages import Progress, Rewind, WalkState, slot_bits
 
-__all__ = ["WalkReceive", "WalkState"]
-
-
-class WalkState(data.StructLayout):
-    """State of one queue: `slot`, `chain` in the cache, and `position` in the ring, of the next chain's head."""
-
-    def __init__(self, slot_bits):
-        super().__init__({"slot": slot_bits, "chain": slot_bits, "position": Position})
-
-    def initial(self):
-        return self.const({"position": {"index": 0, "wrap": 1}})
+__all__ = ["WalkReceive"]
 
 
 class WalkReceive(wiring.Component):

@@ -50,6 +50,7 @@ class PackedRing:
         self.outstanding = {}
         self.order = []         # buffers not yet seen by the device, in ring order
         self._ids = list(range(size))
+        self._published = 0
         memory[base:base + 16 * size] = bytes(16 * size)
         memory[device_area:device_area + 4] = bytes(4)
 
@@ -68,6 +69,8 @@ class PackedRing:
         assert len(segments) <= self.free
         id = self._ids.pop(rng.randrange(len(self._ids)))
         buffer = Buffer(id, self.next_index, self.next_wrap, list(segments))
+        buffer.number = self._published
+        self._published += 1
         self.free -= buffer.slots
         place = (self.next_index, self.next_wrap)
         self.next_index, self.next_wrap = self._after(*place, buffer.slots)
@@ -96,6 +99,8 @@ class PackedRing:
 
     def poll(self):
         """(buffer, length, written) of the next used descriptor, or None."""
+        if not self.outstanding:
+            return None
         _, length, id, flags = struct.unpack_from("<QIHH", self.memory, self.base + 16 * self.used_index)
         if bool(flags & AVAIL) != self.used_wrap or bool(flags & USED) != self.used_wrap:
             return None

@@ -56,11 +56,18 @@ class Host:
         self.stall, self.latency = stall, latency
         self.shift, self.parts = shift, parts
         self.memory = bytearray(MEMORY)
+        self.now = 0
+        self.quiesced = False
+        self.fetch_count = self.fetched = self.errors = 0
+        self.fetch_status = lambda queue: ReadStatus.OK
+        self.log, self.events, self.verdicts = [], [], []
+        self.begin(sizes, head_only)
+
+    def begin(self, sizes, head_only=False):
+        """A life from reset to reset: empty rings, nothing under way."""
         self.rings = [PackedRing(self.memory, 0x4000 + 0x2000 * n + 16 * n, AREAS + 4 * n, size, head_only=head_only)
                       for n, size in enumerate(sizes)]
-        self.now = 0
         self.fetches = [[] for _ in sizes]
-        self.delivering = None
         self.beats = []
         self.posted = []             # (time accepted, address, bytes)
         self.invisible = []
@@ -69,15 +76,10 @@ class Host:
         self.completions = []
         self.asked, self.answering, self.interrupts = [], [], [0] * len(sizes)
         self.packets = [[] for _ in sizes]
-        self.finishing = []
+        self.finishing, self.finish_at = [], [0] * len(sizes)
         self.frames, self.asking, self.writing, self.early_writes = [], [], [], []
-        self.verdicts = []
         self.sent = []
-        self.fetch_count = self.fetched = self.errors = 0
-        self.fetch_status = ReadStatus.OK
-        self.log = []
         self.drivers = []
-        self.events = []
 
     # Set-up
     def configuration(self, queue, enabled=1):
@@ -87,8 +89,9 @@ class Host:
 
     async def start(self, ctx):
         dut = self.dut
-        while not ctx.get(dut.idle):
+        for _ in range(2 * self.config.pairs + 10):
             await ctx.tick()
+        assert ctx.get(dut.idle)
         for queue in range(len(self.rings)):
             ctx.set(dut.configure, {"valid": 1, "queue": queue, "config": self.configuration(queue)})
             await ctx.tick()
@@ -100,10 +103,38 @@ class Host:
             ctx.set(dut.request_shift, self.shift)
             ctx.set(dut.part_requests, self.parts)
 
-    def run(self, done, *, limit=60_000):
-        """Run until `done()`; fails after `limit` cycles."""
+    async def reset(self, ctx):
+        """Device reset: the drivers stop, what is under way ends, and only then is the state initialised."""
+        dut = self.dut
+        self.drivers, self.quiesced = [], True
+        ctx.set(dut.quiesce, 1)
+        self.quiet_since = self.now
+        while not ctx.get(dut.idle) or any(self.fetches) or self.beats or self.posted or self.asked or self.answering \
+                or self.finishing or self.completions or self.writing or self.sent or self.asking or self.ringing:
+            assert self.now < self.quiet_since + 2000, f"not quiet (seed {self.seed})"
+            await self.cycle(ctx)
+        ctx.set(dut.used_accepted, 0)
+        if self.direction is Direction.RX:
+            ctx.set(dut.packet_sent, 0)
+        ctx.set(dut.clear, 1)
+        ctx.set(dut.live, 0)
+        await ctx.tick()
+        ctx.set(dut.clear, 0)
+        assert not ctx.get(dut.idle)
+        self.begin([ring.size for ring in self.rings])
+        self.quiesced = False
+        ctx.set(dut.quiesce, 0)
+
+    def run(self, done, *, limit=60_000, resets=(), life=None):
+        """Run until `done()`; fails after `limit` cycles. After each of `resets` cycles: a reset and a new `life()`."""
         async def body(ctx):
             await self.start(ctx)
+            for cycles in resets:
+                for _ in range(cycles):
+                    await self.cycle(ctx)
+                await self.reset(ctx)
+                await self.start(ctx)
+                life()
             while not done():
                 assert self.now < limit, f"stuck after {limit} cycles (seed {self.seed}): {self.state()}"
                 await self.cycle(ctx)
@@ -115,7 +146,7 @@ class Host:
     def state(self):
         return [(ring.size, ring.free, ring.next_index, ring.used_index) for ring in self.rings]
 
-    def driver(self, queue, chains, *, pace=0.5, gap=20, most=4, check=True):
+    def driver(self, queue, chains, *, pace=0.5, gap=20, most=4, check=True, extra_flags=0):
         """A driver that publishes `chains` on a ring, as far as there is space, and rings as it is told to.
 
         Every step happens with probability `pace` in a cycle; `most` buffers are published between two looks at the
@@ -133,7 +164,7 @@ class Host:
                         assert (length, written) == (getattr(buffer, "filled", 0), hasattr(buffer, "filled"))
                     back.append(buffer)
                 if publishing is None and waiting and len(waiting[0]) <= ring.free and unannounced < most:
-                    publishing = ring.publish(waiting.pop(0), rng)
+                    publishing = ring.publish(waiting.pop(0), rng, extra_flags)
                     next(publishing)
                 elif publishing is not None and rng.random() < pace:
                     if next(publishing, self) is self:
@@ -179,7 +210,7 @@ class Host:
         self._arrive(self.doorbells, self.ringing, now)
         if self.give(ctx, dut.doorbells, self.ringing):
             taken.append(dut.doorbells)
-            self.ringing.pop(0)
+            self.log.append(("doorbell", now, self.ringing.pop(0)["queue"]))
         if self.direction is Direction.TX:
             self._transmit(ctx, now, taken)
         else:
@@ -224,7 +255,7 @@ class Host:
                     content = bytes(fetch.data[at:at + beat_bytes])
                     self.beats.append({
                         "data": int.from_bytes(content, "little"), "bytes": len(content), "first": at == 0,
-                        "last": at == pieces[-1], "queue": fetch.queue, "status": self.fetch_status,
+                        "last": at == pieces[-1], "queue": fetch.queue, "status": self.fetch_status(fetch.queue),
                         "context": fetch.context})
         if self.give(ctx, dut.fetch_beats, self.beats):
             taken.append(dut.fetch_beats)
@@ -294,8 +325,14 @@ class Host:
 
     def _packet(self, queue, commands, now):
         """A packet was asked for: exactly the next buffer of that ring; it completes later."""
-        buffer = self.rings[queue].order.pop(0)
         context = DataContext().from_bits(commands[-1].context)
+        # In order per queue, as the read engine delivers.
+        self.finish_at[queue] = max(self.finish_at[queue], now + self.rng.randint(5, 60))
+        self.finishing.append((self.finish_at[queue], {
+            "queue": queue, "id": context.id, "slots": context.slots, "behind": self.rng.random() < 0.3}))
+        if self.quiesced:
+            return
+        buffer = self.rings[queue].order.pop(0)
         assert context.packet_last and (context.id, context.slots % 65536) == (buffer.id, buffer.slots)
         transaction = []
         for command in commands:
@@ -316,8 +353,6 @@ class Host:
         else:
             assert commands[-1].length == 0 and begins(segments, asked)
         buffer.dropped = bool(bad)
-        self.finishing.append((now + self.rng.randint(5, 60), {
-            "queue": queue, "id": context.id, "slots": context.slots, "behind": self.rng.random() < 0.3}))
 
     def _receive(self, ctx, now, taken):
         dut = self.dut
@@ -358,7 +393,10 @@ class Host:
             self._filled(frame, pieces, now)
 
     def _filled(self, frame, pieces, now):
+        self.sent.append(max(now + self.rng.randint(1, 20), self.sent[-1] + 1 if self.sent else 0))
         buffer = self.rings[frame["queue"]].order.pop(0)
+        if self.quiesced:
+            return
         expected, left = [], frame["length"]
         for address, length, write in buffer.segments:
             if write and left:
@@ -366,7 +404,6 @@ class Host:
                 left -= expected[-1][1]
         assert left == 0 and joined(pieces) == joined(expected)
         buffer.filled = frame["length"]
-        self.sent.append(max(now + self.rng.randint(1, 20), self.sent[-1] + 1 if self.sent else 0))
 
 
 def requests(address, length, shift):

@@ -1,0 +1,277 @@
+"""When and how much is fetched: cuts, growth, and every order of a doorbell and the end of a look."""
+
+import pytest
+from amaranth.sim import Simulator
+
+from hdl.dma.spec import Client, FetchContext
+from hdl.virtqueue.fetch import Fetch
+
+CACHE, BATCH = 64, 16
+
+
+class Bench:
+    """A `Fetch` of two queues, driven step by step. `asked` fills with (queue, index, wrap, slot, count, epoch)."""
+
+    def __init__(self, size=1024, **options):
+        self.dut = Fetch(2, 1, client=Client.FETCH_RX, cache=CACHE, batch=BATCH, **options)
+        self.size = size
+        self.asked, self.times, self.switches = [], [], []
+        self.now = 0
+
+    def run(self, scenario):
+        async def body(ctx):
+            dut = self.dut
+            for queue in range(2):
+                ctx.set(dut.init, {"valid": 1, "queue": queue})
+                await ctx.tick()
+            ctx.set(dut.init.valid, 0)
+            ctx.set(dut.config, {"descriptors": 0x10000, "size": self.size, "enabled": 1})
+            ctx.set(dut.used, {"index": 0, "wrap": 1})
+            ctx.set(dut.live, 1)
+            ctx.set(dut.switch.ready, 1)
+            await scenario(ctx)
+
+        async def watch(ctx):
+            dut = self.dut
+            ctx.set(dut.reads.ready, 1)
+            while True:
+                _, _, valid, command, switch, suppression = await ctx.tick().sample(
+                    dut.reads.valid, dut.reads.payload, dut.switch.valid, dut.switch.payload)
+                self.now += 1
+                if valid:
+                    context = FetchContext().from_bits(command.context)
+                    assert command.address == 0x10000 + 16 * context.index
+                    assert command.length == 16 * context.count and command.last and not command.more
+                    self.times.append(self.now)
+                    self.asked.append((command.queue, context.index, context.wrap, context.slot, context.count,
+                                       context.epoch))
+                if switch:
+                    self.switches.append((suppression.queue, suppression.enable))
+        simulator = Simulator(self.dut)
+        simulator.add_clock(4e-9)
+        simulator.add_testbench(watch, background=True)
+        simulator.add_testbench(body)
+        simulator.run()
+
+    async def send(self, ctx, port, **payload):
+        ctx.set(port.payload, payload)
+        ctx.set(port.valid, 1)
+        await ctx.tick().until(port.ready)
+        ctx.set(port.valid, 0)
+
+    async def doorbell(self, ctx, queue=0):
+        await self.send(ctx, self.dut.doorbells, queue=queue)
+
+    async def full(self, ctx, chain=0, count=1, queue=0):
+        await self.send(ctx, self.dut.reports, queue=queue, full=1, chain=chain, count=count)
+        await ctx.tick().repeat(12)
+
+    async def bad(self, ctx, index, *, wrap=1, slot=None, chain=0, count=0, queue=0):
+        await self.send(ctx, self.dut.reports, queue=queue, full=0, chain=chain, count=count,
+                        position={"index": index, "wrap": wrap}, slot=index if slot is None else slot)
+        await ctx.tick().repeat(12)
+
+
+def test_growth_and_epochs():
+    bench = Bench(suppress=False)
+
+    async def scenario(ctx):
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(12)
+        assert bench.asked == [(0, 0, 1, 0, 4, 0)]
+        await bench.full(ctx)
+        assert bench.asked[1:] == [(0, 4, 1, 4, 8, 0)]
+        await bench.full(ctx)
+        assert bench.asked[2:] == [(0, 12, 1, 12, 16, 0)]
+        await bench.full(ctx)
+        # Two under way from here, as far as the cache has room for whole batches.
+        assert bench.asked[3:] == [(0, 28, 1, 28, 16, 0), (0, 44, 1, 44, 16, 0)]
+        await bench.full(ctx)
+        assert len(bench.asked) == 5
+        ctx.set(bench.dut.emptied, 12)
+        ctx.set(bench.dut.space, {"valid": 1, "queue": 0})
+        await ctx.tick()
+        ctx.set(bench.dut.space.valid, 0)
+        await ctx.tick().repeat(12)
+        assert bench.asked[5:] == [(0, 60, 1, 60, 16, 0)]
+        # The end of the backlog: back to the first bad one, and nothing without a doorbell.
+        await bench.bad(ctx, 50, count=6)
+        assert len(bench.asked) == 6 and not ctx.get(bench.dut.looking)
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(12)
+        assert bench.asked[6:] == [(0, 50, 1, 50, 16, 1)]
+        await bench.bad(ctx, 53, count=3)
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(12)
+        assert bench.asked[7:] == [(0, 53, 1, 53, 4, 2)]
+    bench.run(scenario)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 12, 64])
+@pytest.mark.requirements("PKD-014", "PKD-042")
+def test_ring_end_and_window(size):
+    """No fetch passes the ring's end or slots that are not yet used, whatever the size."""
+    bench = Bench(size=size, suppress=False)
+    place, used, total = [0, 1], [0, 1], 0
+
+    async def scenario(ctx):
+        nonlocal total
+        await bench.doorbell(ctx)
+        for _ in range(20):
+            await ctx.tick().repeat(12)
+            while bench.asked:
+                _, index, wrap, slot, count, _ = bench.asked.pop(0)
+                assert [index, wrap] == place and 1 <= count <= size - index
+                place[0] += count
+                total += count
+                if place[0] == size:
+                    place[:] = [0, 1 - wrap]
+                outstanding = place[0] - used[0] + (0 if place[1] == used[1] else size)
+                assert 0 < outstanding <= size
+                ctx.set(bench.dut.emptied, (slot + count) % 128)
+                await bench.full(ctx, count=count)
+            # All of the ring is here: only a doorbell asks for more, once there is space.
+            assert not ctx.get(bench.dut.looking)
+            await bench.doorbell(ctx)
+            await ctx.tick().repeat(12)
+            assert not bench.asked or size > BATCH
+            used[:] = place
+            ctx.set(bench.dut.used, {"index": used[0], "wrap": used[1]})
+            ctx.set(bench.dut.published, {"valid": 1, "queue": 0})
+            await ctx.tick()
+            ctx.set(bench.dut.published.valid, 0)
+    bench.run(scenario)
+    assert total >= 15 * size
+
+
+@pytest.mark.parametrize("offset", range(-8, 9))
+def test_doorbell_at_any_moment_of_a_look(offset):
+    """A doorbell after a look was issued makes another look, whenever it comes; one before it does not."""
+    bench = Bench(suppress=False)
+
+    async def scenario(ctx):
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(20)
+        assert len(bench.asked) == 1
+        dut = bench.dut
+        for cycle in range(-10, 30):
+            if cycle == offset:
+                ctx.set(dut.doorbells.payload, {"queue": 0})
+                ctx.set(dut.doorbells.valid, 1)
+            if cycle == 0:
+                ctx.set(dut.reports.payload, {"queue": 0, "position": {"index": 0, "wrap": 1}})
+                ctx.set(dut.reports.valid, 1)
+            _, _, doorbell, report = await ctx.tick().sample(dut.doorbells.ready, dut.reports.ready)
+            if doorbell:
+                ctx.set(dut.doorbells.valid, 0)
+            if report:
+                ctx.set(dut.reports.valid, 0)
+        assert len(bench.asked) == 2
+        await bench.bad(ctx, 0)
+        assert len(bench.asked) == 2 and not ctx.get(dut.looking)
+    bench.run(scenario)
+
+
+@pytest.mark.parametrize("gap", range(1, 14))
+def test_doorbell_at_any_moment_of_a_decision(gap):
+    """Two doorbells: the second is covered by the first's look only if that was not yet issued when it came."""
+    bench = Bench(suppress=False)
+
+    async def scenario(ctx):
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(gap)
+        second = bench.now
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(20)
+        issued = bench.times[0]
+        await bench.bad(ctx, 0)
+        if second >= issued:
+            assert len(bench.asked) == 2
+        assert len(bench.asked) <= 2
+    bench.run(scenario)
+
+
+def test_doorbell_between_two_fetches_under_way():
+    """A fetch issued after the doorbell brings nothing if an older one ends the epoch: look again."""
+    bench = Bench(suppress=False)
+
+    async def scenario(ctx):
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(12)
+        for _ in range(3):
+            await bench.full(ctx)
+        assert bench.asked[-1] == (0, 44, 1, 44, 16, 0)      # two are under way
+        await bench.doorbell(ctx)
+        ctx.set(bench.dut.emptied, 28)
+        await bench.full(ctx)
+        assert bench.asked[-1] == (0, 76, 1, 76, 16, 0)      # two more, issued after the doorbell
+        issued = len(bench.asked)
+        await bench.bad(ctx, 44)
+        assert bench.asked[issued:] == [(0, 44, 1, 44, 16, 1)]
+        await bench.bad(ctx, 44)
+        assert len(bench.asked) == issued + 1
+    bench.run(scenario)
+
+
+@pytest.mark.requirements("PKD-040", "PKD-047")
+def test_suppression():
+    bench = Bench()
+
+    async def scenario(ctx):
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(12)
+        for _ in range(4):
+            assert not bench.switches
+            await bench.full(ctx)
+        assert bench.switches == [(0, 0)]
+        await bench.send(ctx, bench.dut.switched, queue=0, enable=0)
+        await bench.bad(ctx, 30)
+        # Dry: doorbells are asked for, and there is another look when that is visible, not before.
+        assert bench.switches == [(0, 0), (0, 1)]
+        issued = len(bench.asked)
+        await ctx.tick().repeat(30)
+        assert len(bench.asked) == issued and ctx.get(bench.dut.looking)
+        await bench.send(ctx, bench.dut.switched, queue=0, enable=1)
+        await ctx.tick().repeat(12)
+        assert len(bench.asked) == issued + 1
+        await bench.bad(ctx, 30)
+        assert len(bench.switches) == 2 and not ctx.get(bench.dut.looking)
+    bench.run(scenario)
+
+
+def test_inside_a_chain_goes_on_without_doorbell():
+    bench = Bench(suppress=False)
+
+    async def scenario(ctx):
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(12)
+        await bench.bad(ctx, 2, chain=1, count=2)
+        assert bench.asked[1:] == [(0, 2, 1, 2, 4, 1)]
+    bench.run(scenario)
+
+
+@pytest.mark.requirements("BAS-003")
+def test_gates():
+    """Disabled queues are not looked at; before `live` and during `quiesce` nothing is, but doorbells are kept."""
+    bench = Bench(suppress=False)
+
+    async def scenario(ctx):
+        dut = bench.dut
+        for gate, on in ((dut.live, 0), (dut.quiesce, 1)):
+            ctx.set(gate, on)
+            await bench.doorbell(ctx, 0)
+            await ctx.tick().repeat(20)
+            assert not bench.asked
+            ctx.set(gate, 1 - on)
+            await ctx.tick().repeat(12)
+            assert len(bench.asked) == 1
+            await bench.bad(ctx, 0)
+            bench.asked.clear()
+        ctx.set(dut.config.enabled, 0)
+        await bench.doorbell(ctx, 1)
+        await ctx.tick().repeat(20)
+        assert not bench.asked
+        ctx.set(dut.config.enabled, 1)
+        await ctx.tick().repeat(20)
+        assert not bench.asked
+    bench.run(scenario)

@@ -1,0 +1,55 @@
+"""Latency and throughput of the virtqueue engine, measured at its ports without stalls."""
+
+import pytest
+
+from hdl.config import NicConfig
+from hdl.virtqueue.engine import Direction
+from testbench.unit.vq_host import BUFFERS, Host
+
+CONFIG = NicConfig(pairs=2)
+PACKETS = 160
+
+
+def host_with_backlog(direction, slots=1):
+    """One queue with `PACKETS` chains of `slots` elements, published and then rung for once."""
+    host = Host(CONFIG, direction, [256], seed=1, stall=0, latency=(60, 60), parts=64)
+    host.driver(0, [[(BUFFERS + 2048 * n + 100 * e, 100, direction is Direction.RX) for e in range(slots)]
+                    for n in range(PACKETS // slots)], pace=1, gap=0, most=PACKETS)
+    return host
+
+
+def times(host, kind):
+    return [entry[1] for entry in host.log if entry[0] == kind]
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_transmit(slots):
+    host = host_with_backlog(Direction.TX, slots)
+    host.run(lambda: len(times(host, "data")) == PACKETS, limit=3000)
+    data, fetched = times(host, "data"), times(host, "fetched")
+    print("doorbell to fetch", times(host, "fetch")[0] - times(host, "doorbell")[0])
+    print("fetched to data read", data[0] - fetched[0])
+    print("descriptors per fetch", host.fetched / host.fetch_count)
+    assert times(host, "fetch")[0] - times(host, "doorbell")[0] <= 5
+    # A chain is begun when its last element is there: one more cycle for each further element.
+    assert data[0] - fetched[0] <= 7 + slots
+    assert host.fetched / host.fetch_count >= 8
+    # The first fetches are small, until it is known that there is a backlog.
+    steady = data[PACKETS // 2:]
+    assert (steady[-1] - steady[0]) / (len(steady) - 1) <= 2.1
+
+
+def test_receive():
+    host = host_with_backlog(Direction.RX)
+
+    def frames():
+        while len(times(host, "fetched")) < 8 or any(host.fetches):
+            yield
+        host.frames = [{"queue": 0, "length": 72} for _ in range(PACKETS)]
+    host.drivers.append(frames())
+    host.run(lambda: len(times(host, "write")) == PACKETS, limit=5000)
+    verdicts, writes, frame = times(host, "verdict"), times(host, "write"), times(host, "frame")
+    print("frame to verdict, write", verdicts[0] - frame[0], writes[0] - frame[0])
+    assert len(verdicts) == PACKETS
+    assert verdicts[0] - frame[0] <= 3 and writes[0] - frame[0] <= 3
+    assert (writes[-1] - writes[0]) / (PACKETS - 1) <= 2.1

@@ -1,153 +1,73 @@
 """Completions: which request one belongs to, whether it agrees with that, and how the request ends."""
 
 from amaranth import *
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.pcie.spec import Completion, CompletionStatus, TlpType
 from hdl.stream import TlpBeat
 
-from .read_records import GENERATION, ReadOpened, ReadRetired
+from .read_records import ReadOpened, ReadRetired
+from .request_states import RequestStates
 from .slots import SlotWrite
 from .spec import ReadStatus
 
-__all__ = ["CompletionHeader", "Completions", "RequestStates"]
+__all__ = ["CompletionFacts", "Completions", "read_completion"]
 
 
-class CompletionHeader(wiring.Component):
-    """What a completion says by itself. Combinational.
+class CompletionFacts(data.StructLayout):
+    """What a completion says by itself.
 
-    Attributes
-    ----------
-    header : In(128)
-    genuine : Out(1)
-        it is a completion, of a tag that there is
-    tag : Out
-    status : Out(ReadStatus)
-        UNSUPPORTED for UR and reserved values, ABORTED for CA and for CRS, which no memory request may get
-    final : Out(1)
-        no completion of this request follows: unsuccessful, or Byte Count is not more than its payload
-    byte_count : Out(13), lower_address : Out(7)
-    dwords : Out(11)
-        of payload
-    exact : Out(1)
-        a final one's payload is as long as Byte Count and Lower Address demand
-    next_byte_count, next_lower_address : Out
-        what the next completion of the request must say
+    Fields
+    ------
+    genuine : it is a completion, of a tag that there is
+    tag : which
+    status : UNSUPPORTED for UR and reserved values, ABORTED for CA and for CRS, which no memory request may get
+    final : no completion of this request follows: unsuccessful, or Byte Count is not more than its payload
+    poisoned, with_data : it has payload; that is poisoned
+    byte_count, lower_address : as in the header, `byte_count` 1 to 4096
+    dwords : of payload, as the header has it: 0 means 1024, more than any request
+    exact : a final one's payload is as long as Byte Count and Lower Address demand
+    next_byte_count, next_lower_address : what the next completion of the request must say
     """
 
     def __init__(self, tag_bits):
         super().__init__({
-            "header": In(128), "genuine": Out(1), "tag": Out(tag_bits), "status": Out(ReadStatus), "final": Out(1),
-            "poisoned": Out(1), "with_data": Out(1), "byte_count": Out(13), "lower_address": Out(7),
-            "dwords": Out(11), "exact": Out(1), "next_byte_count": Out(13), "next_lower_address": Out(7),
+            "genuine": 1, "tag": tag_bits, "status": ReadStatus, "final": 1, "poisoned": 1, "with_data": 1,
+            "byte_count": 13, "lower_address": 7, "dwords": 10, "exact": 1,
+            "next_byte_count": 13, "next_lower_address": 7,
         })
 
-    def elaborate(self, platform):
-        m = Module()
-        header = data.View(Completion(), self.header)
-        bits = len(self.tag)
-        offset = header.lower_address[:2]
-        payload = Signal(13)
-        m.d.comb += [
-            self.genuine.eq((header.type == TlpType.COMPLETION.value) & ~header.prefix & ~header.four_dw
-                            & ~header.tag[bits:].any()),
-            self.tag.eq(header.tag),
-            self.with_data.eq(header.with_data),
-            self.poisoned.eq(header.ep & header.with_data),
-            self.byte_count.eq(Cat(header.byte_count, header.byte_count == 0)),
-            self.lower_address.eq(header.lower_address),
-            self.dwords.eq(Cat(header.length, header.length == 0)),
-            payload.eq((self.dwords << 2) - offset),
-            self.final.eq(~header.with_data | (header.status != CompletionStatus.SUCCESS.value)
-                          | (self.byte_count <= payload)),
-            self.exact.eq((self.byte_count + offset + 3) >> 2 == self.dwords),
-            self.next_byte_count.eq(self.byte_count - payload),
-            self.next_lower_address.eq(Cat(C(0, 2), (header.lower_address[2:] + self.dwords)[:5])),
-        ]
-        with m.Switch(header.status):
-            with m.Case(CompletionStatus.SUCCESS.value):
-                m.d.comb += self.status.eq(ReadStatus.OK)
-            with m.Case(CompletionStatus.COMPLETER_ABORT.value, CompletionStatus.RETRY.value):
-                m.d.comb += self.status.eq(ReadStatus.ABORTED)
-            with m.Default():
-                m.d.comb += self.status.eq(ReadStatus.UNSUPPORTED)
-        return m
 
-
-class RequestStates(wiring.Component):
-    """How far each tag's request has come. Written when a tag is opened and by whoever judges its completions.
-
-    A tag whose two memories differ in generation has been opened and nothing has come back yet.
-
-    Parameters
-    ----------
-    config : NicConfig
-
-    Attributes
-    ----------
-    opened : stream of `ReadOpened`, in, always ready
-    initialise, index : In
-        while `initialise`, every tag is made done and not late
-    tag : In
-    state : Out
-        of `tag`, in the same cycle: `done` retired or not in use; `late` timed out, and its last completion has not
-        come; `status`; what the next completion must say (`byte_count`, `lower_address`) and where in the slot its
-        payload goes (`position`, in DWs); `generation` and `sent` as in `ReadOpened`
-    update : In(1), after : In
-        state of `tag` from the next cycle on; `generation` and `sent` are not written
-    """
-
-    def __init__(self, config):
-        self.config = config
-        self.state_layout = data.StructLayout({
-            "generation": GENERATION, "sent": 1, "done": 1, "late": 1, "status": ReadStatus,
-            "byte_count": range(config.read_bytes + 1), "lower_address": 7,
-            "position": range(config.read_bytes // 4),
-        })
-        super().__init__({
-            "opened": In(stream.Signature(ReadOpened(config), always_ready=True)),
-            "initialise": In(1), "index": In(config.tag_bits),
-            "tag": In(config.tag_bits), "state": Out(self.state_layout),
-            "update": In(1), "after": In(self.state_layout),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        asked_layout = data.StructLayout({
-            "generation": GENERATION, "sent": 1, "low": 7, "length": range(self.config.read_bytes + 1),
-        })
-        m.submodules.requests = requests = memory.Memory(shape=asked_layout, depth=self.config.tags, init=[])
-        m.submodules.states = states = memory.Memory(shape=self.state_layout, depth=self.config.tags, init=[])
-        ask, write = requests.write_port(), states.write_port()
-        asked, stored = requests.read_port(domain="comb"), states.read_port(domain="comb")
-        opened = self.opened.payload
-        m.d.comb += [
-            ask.addr.eq(Mux(self.initialise, self.index, opened.tag)),
-            ask.data.generation.eq(~self.initialise & opened.generation),
-            ask.data.sent.eq(opened.sent), ask.data.low.eq(opened.low), ask.data.length.eq(opened.length),
-            ask.en.eq(self.initialise | self.opened.valid),
-            asked.addr.eq(self.tag), stored.addr.eq(self.tag),
-            self.state.eq(stored.data),
-            self.state.generation.eq(asked.data.generation),
-            self.state.sent.eq(asked.data.sent),
-            write.addr.eq(self.tag),
-            write.data.eq(self.after),
-            write.data.generation.eq(asked.data.generation),
-            write.en.eq(self.update),
-        ]
-        with m.If(stored.data.generation != asked.data.generation):
-            m.d.comb += [
-                self.state.done.eq(0), self.state.late.eq(0), self.state.status.eq(ReadStatus.OK),
-                self.state.byte_count.eq(asked.data.length), self.state.lower_address.eq(asked.data.low),
-                self.state.position.eq(0),
-            ]
-        with m.If(self.initialise):
-            m.d.comb += [
-                write.addr.eq(self.index), write.en.eq(1),
-                write.data.generation.eq(0), write.data.done.eq(1), write.data.late.eq(0),
-            ]
-        return m
+def read_completion(m, header, facts):
+    """Drive `facts` from the 128 bits of `header`, combinationally."""
+    header = data.View(Completion(), header)
+    offset = header.lower_address[:2]
+    until = Signal(14, name="until")       # bytes from the first DW's start to the request's end
+    payload = Signal(13, name="payload")
+    m.d.comb += [
+        facts.genuine.eq((header.type == TlpType.COMPLETION.value) & ~header.prefix & ~header.four_dw
+                         & ~header.tag[len(facts.tag):].any()),
+        facts.tag.eq(header.tag),
+        facts.with_data.eq(header.with_data),
+        facts.poisoned.eq(header.ep & header.with_data),
+        facts.byte_count.eq(Cat(header.byte_count, header.byte_count == 0)),
+        facts.lower_address.eq(header.lower_address),
+        facts.dwords.eq(header.length),
+        payload.eq(Cat(C(0, 2), header.length, header.length == 0)),
+        until.eq(facts.byte_count + offset),
+        facts.final.eq(~header.with_data | (header.status != CompletionStatus.SUCCESS.value) | (until <= payload)),
+        facts.exact.eq((until + 3)[2:] == payload[2:]),
+        facts.next_byte_count.eq(until - payload),
+        facts.next_lower_address.eq(Cat(C(0, 2), (header.lower_address[2:] + header.length)[:5])),
+    ]
+    with m.Switch(header.status):
+        with m.Case(CompletionStatus.SUCCESS.value):
+            m.d.comb += facts.status.eq(ReadStatus.OK)
+        with m.Case(CompletionStatus.COMPLETER_ABORT.value, CompletionStatus.RETRY.value):
+            m.d.comb += facts.status.eq(ReadStatus.ABORTED)
+        with m.Default():
+            m.d.comb += facts.status.eq(ReadStatus.UNSUPPORTED)
 
 
 class Completions(wiring.Component):
@@ -159,7 +79,8 @@ class Completions(wiring.Component):
     once. A timed-out request retires then; its tag is *late* until a completion comes that calls itself the last one.
     Completions of tags that are neither opened nor late are dropped.
 
-    From the last beat of a completion to `retired`: 1 cycle, to `write` too.
+    Two stages: the tag's state is looked up, then judged. From the last beat of a completion to `retired`: 2 cycles,
+    to `write` too.
 
     Parameters
     ----------
@@ -207,103 +128,134 @@ class Completions(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.header = header = CompletionHeader(self.config.tag_bits)
         m.submodules.states = states = RequestStates(self.config)
-        starts = Signal()        # a TLP begins
-        ends = Signal()          # the tag looked at retires
-        other_waits = Signal()   # an end by something else waits for a cycle in which no completion retires a tag
         m.d.comb += [
             self.rc.ready.eq(1),
-            header.header.eq(self.rc.payload.header),
-            starts.eq(self.rc.valid & self.rc.payload.first),
             states.opened.valid.eq(self.opened.valid), states.opened.payload.eq(self.opened.payload),
             states.initialise.eq(self.initialise), states.index.eq(self.index),
-            states.tag.eq(header.tag),
         ]
+        # First stage: what is it about?
+        other_waits = Signal()   # an end by something else waits for a cycle in which no completion retires a tag
+        came = Signal()
+        beat = Signal.like(self.rc.payload)
+        facts = Signal(CompletionFacts(self.config.tag_bits))
+        other = Signal(data.StructLayout({"valid": 1, "status": ReadStatus, "timeout": 1}))
+        self._look_up(m, states, other_waits, facts, other)
+        m.d.sync += [came.eq(self.rc.valid), beat.eq(self.rc.payload)]
+
+        # Second stage: what does it mean?
+        starts = Signal()        # a TLP begins
+        ends = Signal()          # the tag looked at retires
+        accepted = Signal()      # the completion's payload counts
+        m.d.comb += [starts.eq(came & beat.first), states.after.eq(states.state)]
         m.d.sync += [self.late.valid.eq(0), self.timed_out.eq(0), self.unexpected_completion.eq(0),
                      self.poisoned_completion.eq(0), self.unsupported_received.eq(0), self.abort_received.eq(0)]
-        accepted = Signal()
-        m.d.comb += states.after.eq(states.state)
-        with m.If(self.initialise):
-            pass
-        with m.Elif(starts):
-            self._judge(m, header, states, ends, accepted)
-        with m.Elif(~other_waits):
-            self._end_otherwise(m, states, ends)
-        self._retire(m, states, starts, ends, other_waits)
-        self._write(m, header, states, accepted)
+        with m.If(~self.initialise):
+            with m.If(starts):
+                self._judge(m, facts, states, ends, accepted)
+            with m.Elif(other.valid):
+                self._end_otherwise(m, states, other, ends)
+        self._retire(m, states, came, beat, ends, other_waits)
+        self._write(m, facts, states, came, beat, accepted)
         return m
 
-    def _judge(self, m, header, states, ends, accepted):
+    def _look_up(self, m, states, other_waits, facts, other):
+        """The tag of a completion that begins, else the next that ends without one."""
+        now = Signal.like(facts)
+        read_completion(m, self.rc.payload.header, now)
+        following, turn = self._queue_other(m)
+        m.d.comb += [
+            turn.eq(~(self.rc.valid & self.rc.payload.first) & ~other_waits & ~other.valid),
+            states.tag.eq(Mux(self.rc.valid & self.rc.payload.first, now.tag, following.tag)),
+        ]
+        m.d.sync += [
+            facts.eq(now),
+            other.valid.eq(following.valid & turn),
+            other.status.eq(following.status), other.timeout.eq(following.timeout),
+        ]
+
+    def _queue_other(self, m):
+        """(tag that is not sent, or dropped on its way, or overdue; signal that it has its turn)
+
+        An overdue one is not kept: it could retire and be opened again while it waits.
+        """
+        following = Signal(data.StructLayout({"valid": 1, "tag": len(self.tag), "status": ReadStatus, "timeout": 1}))
+        turn = Signal()
+        with m.If((~following.valid | following.timeout | turn) & ~self.initialise):
+            m.d.sync += [
+                following.valid.eq(self.unsent.valid | self.dropped.valid | self.expired),
+                following.timeout.eq(~self.unsent.valid & ~self.dropped.valid),
+            ]
+            m.d.comb += [self.unsent.ready.eq(1), self.dropped.ready.eq(~self.unsent.valid)]
+            with m.If(self.unsent.valid):
+                m.d.sync += [following.tag.eq(self.unsent.payload.tag), following.status.eq(self.unsent.payload.status)]
+            with m.Elif(self.dropped.valid):
+                m.d.sync += [following.tag.eq(self.dropped.payload), following.status.eq(ReadStatus.DISCARDED)]
+            with m.Else():
+                m.d.sync += [following.tag.eq(self.tag), following.status.eq(ReadStatus.TIMEOUT)]
+        return following, turn
+
+    def _judge(self, m, facts, states, ends, accepted):
         """A completion: what it means for the tag that it names."""
         state, after = states.state, states.after
         fits = Signal()
         m.d.comb += fits.eq(
-            header.with_data & (header.byte_count == state.byte_count)
-            & (header.lower_address == state.lower_address) & (~header.final | header.exact))
-        with m.If(~header.genuine | state.done):
+            facts.with_data & (facts.byte_count == state.byte_count)
+            & (facts.lower_address == state.lower_address) & (~facts.final | facts.exact))
+        with m.If(~facts.genuine | state.done):
             m.d.sync += self.unexpected_completion.eq(1)
-            with m.If(header.genuine & state.late & header.final):
+            with m.If(facts.genuine & state.late & facts.final):
                 self._end_late(m, states)
         with m.Else():
             m.d.comb += [
                 states.update.eq(1),
-                ends.eq(header.final),
-                after.done.eq(header.final),
-                after.byte_count.eq(header.next_byte_count),
-                after.lower_address.eq(header.next_lower_address),
-                after.position.eq(state.position + header.dwords),
+                ends.eq(facts.final),
+                after.done.eq(facts.final),
+                after.byte_count.eq(facts.next_byte_count),
+                after.lower_address.eq(facts.next_lower_address),
+                after.position.eq(state.position + facts.dwords),
             ]
             m.d.sync += [
-                self.poisoned_completion.eq(header.poisoned),
-                self.unsupported_received.eq(header.status == ReadStatus.UNSUPPORTED),
-                self.abort_received.eq(header.status == ReadStatus.ABORTED),
+                self.poisoned_completion.eq(facts.poisoned),
+                self.unsupported_received.eq(facts.status == ReadStatus.UNSUPPORTED),
+                self.abort_received.eq(facts.status == ReadStatus.ABORTED),
             ]
             with m.If(state.status == ReadStatus.OK):
-                with m.If(header.status != ReadStatus.OK):
-                    m.d.comb += after.status.eq(header.status)
+                with m.If(facts.status != ReadStatus.OK):
+                    m.d.comb += after.status.eq(facts.status)
                 with m.Elif(~fits):
                     m.d.comb += after.status.eq(ReadStatus.ABORTED)
                     m.d.sync += self.unexpected_completion.eq(1)
-                with m.Elif(header.poisoned):
+                with m.Elif(facts.poisoned):
                     m.d.comb += after.status.eq(ReadStatus.POISONED)
                 with m.Else():
                     m.d.comb += accepted.eq(1)
 
-    def _end_otherwise(self, m, states, ends):
-        """No completion begins in this cycle: a tag that was not sent, or dropped on its way, or is overdue."""
-        late_ends = Signal()
-        valid = Signal()
-        with m.If(self.unsent.valid):
-            m.d.comb += [states.tag.eq(self.unsent.payload.tag), states.after.status.eq(self.unsent.payload.status),
-                         self.unsent.ready.eq(1), valid.eq(1), late_ends.eq(1)]
-        with m.Elif(self.dropped.valid):
-            m.d.comb += [states.tag.eq(self.dropped.payload), states.after.status.eq(ReadStatus.DISCARDED),
-                         self.dropped.ready.eq(1), valid.eq(1), late_ends.eq(1)]
-        with m.Elif(self.expired):
-            m.d.comb += [states.tag.eq(self.tag), states.after.status.eq(ReadStatus.TIMEOUT),
-                         states.after.late.eq(1), valid.eq(1)]
-        with m.If(valid & ~states.state.done):
-            m.d.comb += [states.update.eq(1), states.after.done.eq(1), ends.eq(1)]
-            m.d.sync += self.timed_out.eq(~late_ends)
-        with m.Elif(late_ends & states.state.late):
+    def _end_otherwise(self, m, states, other, ends):
+        """The end of a tag without a completion. A late tag's dropped request has no completion to wait for."""
+        with m.If(~states.state.done):
+            m.d.comb += [states.update.eq(1), states.after.done.eq(1), states.after.late.eq(other.timeout),
+                         states.after.status.eq(other.status), ends.eq(1)]
+            m.d.sync += self.timed_out.eq(other.timeout)
+        with m.Elif(states.state.late & ~other.timeout):
             self._end_late(m, states)
 
     def _end_late(self, m, states):
         m.d.comb += [states.update.eq(1), states.after.late.eq(0)]
-        m.d.sync += [self.late.valid.eq(1), self.late.payload.eq(states.tag)]
+        m.d.sync += [self.late.valid.eq(1), self.late.payload.eq(states.judged)]
 
-    def _retire(self, m, states, starts, ends, other_waits):
+    def _retire(self, m, states, came, beat, ends, other_waits):
         """`retired`: with a completion's last beat, or, for another end, in the first cycle that this leaves free."""
+        starts = came & beat.first
         now = Signal(self.retired.payload.shape())
         held = Signal.like(now)          # of the completion that is coming in
         held_ends = Signal()
         other = Signal.like(now)
         completes = Signal()
         m.d.comb += [
-            now.tag.eq(states.tag), now.generation.eq(states.state.generation), now.sent.eq(states.state.sent),
+            now.tag.eq(states.judged), now.generation.eq(states.state.generation), now.sent.eq(states.state.sent),
             now.status.eq(states.after.status),
-            completes.eq(self.rc.valid & self.rc.payload.last & Mux(starts, ends, held_ends)),
+            completes.eq(came & beat.last & Mux(starts, ends, held_ends)),
         ]
         with m.If(starts):
             m.d.sync += [held.eq(now), held_ends.eq(ends)]
@@ -317,22 +269,20 @@ class Completions(wiring.Component):
             m.d.sync += self.retired.payload.eq(now)
         m.d.sync += self.retired.valid.eq(completes | other_waits | (ends & ~starts))
 
-    def _write(self, m, header, states, accepted):
+    def _write(self, m, facts, states, came, beat, accepted):
         """`write`: payload of an accepted completion, beat by beat."""
-        beat = self.rc.payload
-        held_tag = Signal.like(header.tag)
+        held_tag = Signal.like(facts.tag)
         held_position = Signal.like(states.state.position)
         held_accepted = Signal()
-        lanes = self.config.dwords_per_beat
         position = Mux(beat.first, states.state.position, held_position)
         m.d.sync += [
-            self.write.valid.eq(self.rc.valid & Mux(beat.first, accepted, held_accepted)),
-            self.write.payload.tag.eq(Mux(beat.first, header.tag, held_tag)),
+            self.write.valid.eq(came & Mux(beat.first, accepted, held_accepted)),
+            self.write.payload.tag.eq(Mux(beat.first, facts.tag, held_tag)),
             self.write.payload.position.eq(position),
             self.write.payload.data.eq(beat.data),
             self.write.payload.keep.eq(beat.keep),
         ]
-        with m.If(self.rc.valid):
-            m.d.sync += held_position.eq(position + lanes)
+        with m.If(came):
+            m.d.sync += held_position.eq(position + self.config.dwords_per_beat)
             with m.If(beat.first):
-                m.d.sync += [held_tag.eq(header.tag), held_accepted.eq(accepted)]
+                m.d.sync += [held_tag.eq(facts.tag), held_accepted.eq(accepted)]

@@ -4,6 +4,8 @@ from amaranth import *
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.stream import RegisterSlice
+
 from .read_records import READ_CLIENTS, ReadOpened, ReadReady
 
 __all__ = ["ReadyQueue", "DeliveryChoice", "room_beats"]
@@ -28,15 +30,16 @@ class ReadyQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.store = store = fifo.SyncFIFO(width=Shape.cast(self.shape).width, depth=self.depth)
-        straight = Signal()
-        incoming, outgoing = Value.cast(self.i.payload), Value.cast(self.o.payload)
-        m.d.comb += [store.w_data.eq(incoming), store.w_en.eq(self.i.valid & ~straight)]
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.comb += [store.r_en.eq(1), straight.eq(~store.r_rdy)]
-            m.d.sync += [
-                outgoing.eq(Mux(store.r_rdy, store.r_data, incoming)),
-                self.o.valid.eq(store.r_rdy | self.i.valid),
-            ]
+        m.submodules.out = out = RegisterSlice(self.shape)
+        empty = ~store.r_rdy
+        m.d.comb += [
+            store.w_data.eq(self.i.payload),
+            store.w_en.eq(self.i.valid & ~(empty & out.i.ready)),
+            store.r_en.eq(out.i.ready),
+            out.i.payload.eq(Mux(empty, Value.cast(self.i.payload), store.r_data)),
+            out.i.valid.eq(self.i.valid | ~empty),
+        ]
+        wiring.connect(m, out.o, wiring.flipped(self.o))
         return m
 
 
@@ -127,13 +130,15 @@ class DeliveryChoice(wiring.Component):
     def _account(self, m, row, source):
         """(may the transaction that `source` offers be chosen, nothing of the client is under way)"""
         most = room_beats(self.config, row)
-        under_way = Signal(range(most + (1 << len(source.payload.beats))), name=f"{row.name}_under_way")
+        # Beats that `room` stands for, less those chosen and not yet taken; below 0 only for one that is too large.
+        left = Signal(signed(1 + len(source.payload.beats) + 1), init=most, name=f"{row.name}_left")
         taken = Signal(name=f"{row.name}_taken")
         eligible = Signal(name=f"{row.name}_eligible")
+        idle = left == most
         m.d.sync += [
             taken.eq(getattr(self, f"taken_{row.name}")),
-            under_way.eq(under_way + Mux(source.valid & source.ready, source.payload.beats, 0) - taken),
+            left.eq(left - Mux(source.valid & source.ready, source.payload.beats, 0) + taken),
         ]
         m.d.comb += eligible.eq(source.valid & getattr(self, f"room_{row.name}")
-                                & ((under_way + source.payload.beats <= most) | (under_way == 0)))
-        return eligible, under_way == 0
+                                & ((source.payload.beats <= left) | idle))
+        return eligible, idle

@@ -38,7 +38,7 @@ class ReadEngine(wiring.Component):
     - A transaction takes at most `part_requests` requests and `part_bytes` bytes, or it may never find tags enough.
 
     Latency: command to request 3 cycles (4 where clients share a splitter), last completion beat to first `ReadBeat`
-    7 cycles, 8 for more than one beat. One request, one completion, one row and one beat a cycle.
+    8 cycles, 9 for more than one beat. One request, one completion, one row and one beat a cycle.
 
     Parameters
     ----------

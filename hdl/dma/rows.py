@@ -55,6 +55,7 @@ class RowReader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         beat = self.config.bytes_per_beat
+        bits = beat.bit_length() - 1
         geometry, status, closing = self._look_up(m)
         active, long, first = Signal(), Signal(), Signal()
         worst = Signal(ReadStatus)        # of the slots read before this one
@@ -90,7 +91,8 @@ class RowReader(wiring.Component):
         with m.If(reads):
             m.d.sync += [
                 self.row.eq(self.row + 1),
-                held.eq(Mux(total > beat, total - beat, total)), first.eq(0),
+                # What is left after a full beat, or a full beat if nothing is left but something was there.
+                held.eq(Cat(total[:bits], ~total[:bits].any() & total.any())), first.eq(0),
             ]
             with m.If(row_last):
                 m.d.sync += [self.row.eq(0), self.slot.eq(self.following), worst.eq(status_now)]

@@ -46,16 +46,18 @@ class ReadBench:
     fault : function(rng, request) -> kind or None
     mrrs, extended, timeout : settings of the function; timeout None: disabled
     stall, gap, requests_stall : how often clients, completions and `requests.ready` pause
+    early : the clients don't wait until the engine is initialised
     shuffle : how often the next completion is not the one that has been due for longest
     """
 
     def __init__(self, engine, *, seed=1, limit=20_000, latency=None, rcb=64, fault=None, mrrs=2, extended=1,
-                 timeout=None, stall=0.0, gap=0.0, requests_stall=0.0, shuffle=0.5):
+                 timeout=None, stall=0.0, gap=0.0, requests_stall=0.0, shuffle=0.5, early=False):
         self.engine = engine
         self.config = engine.config
         self.bench = StreamBench(engine, seed=seed, limit=limit)
         self.rng = random.Random(seed)
         self.latency = latency or (lambda rng, request: rng.randrange(5, 120))
+        self.early = early
         self.fault, self.gap, self.requests_stall, self.shuffle = fault, gap, requests_stall, shuffle
         self.mrrs, self.extended, self.timeout, self.stall = mrrs, extended, timeout, stall
         self.largest = min(self.config.read_bytes, 128 << mrrs)
@@ -111,7 +113,8 @@ class ReadBench:
         rng = random.Random(self.rng.random())
 
         async def drive(ctx):
-            await ctx.tick().until(self.engine.idle)
+            if not self.early:
+                await ctx.tick().until(self.engine.idle)
             while True:
                 if not self._queues[client] or rng.random() < self.stall:
                     await ctx.tick()

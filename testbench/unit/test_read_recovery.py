@@ -56,9 +56,12 @@ def test_clear_brings_quarantined_tags_back():
         seen.append(ctx.get(engine.idle))
         await ctx.tick().until(engine.idle)
         seen.append(ctx.get(engine.quarantined))
+        bench.replies.append([0, None, [bench.completer.completion(31, 0, 64, 64, bytes(64))]])
+        await ctx.tick().repeat(10)
+        seen.append(bench.events["unexpected_completion"])
     bench.bench.process(clear)
-    bench.run(until=lambda bench: len(seen) == 3)
-    assert seen == [3, 0, 0]
+    bench.run(until=lambda bench: len(seen) == 4)
+    assert seen == [3, 0, 0, 1]
 
 
 def test_unknown_completions_change_nothing():
@@ -117,3 +120,11 @@ def test_a_read_whose_end_never_comes_times_out():
     bench.run()
     assert bench.events["unexpected_completion"] == 1
     assert bench.quarantined == 1
+
+
+def test_commands_offered_during_initialisation():
+    bench = ReadBench(ReadEngine(TINY), seed=2, early=True)
+    for n in range(20):
+        bench.ask(("data_tx", "fetch_tx")[n % 2], 0, [64], offsets=[0])
+    bench.run()
+    assert bench.request_at[1] >= TINY.tags

@@ -79,7 +79,7 @@ class _Collector:
 def collect_marks():
     """{id: {test names}} over every test of the project."""
     collector = _Collector()
-    code = pytest.main(["--collect-only", "-qq", "-p", "no:terminal", "--rootdir", str(ROOT), str(ROOT)],
+    code = pytest.main(["--collect-only", "-p", "no:terminal", "--rootdir", str(ROOT), str(ROOT)],
                        plugins=[collector])
     if code != 0:
         raise RuntimeError("the tests can't be collected: run 'make test'")

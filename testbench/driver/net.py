@@ -91,6 +91,7 @@ class Nic:
     function, virtio : the PciFunction and VirtioPci below
     mac, mtu : of the device, or None if it doesn't tell
     receivers, transmitters : queues by pair
+    msix, messages, pin : MsixTable, MessageInterrupts and PinInterrupt, as far as in use
     statistics : Counter of doorbells, doorbells_saved, config_interrupts, tx_frames, tx_bytes,
         rx_frames, rx_bytes, used, waits
     config_changed : Event, set by a configuration change interrupt
@@ -106,7 +107,7 @@ class Nic:
         self.virtio = VirtioPci(self.function, platform)
         self.mac = self.mtu = None
         self.receivers, self.transmitters = [], []
-        self._messages = self._pin = self._msix = None
+        self.messages = self.pin = self.msix = None
         self._doubtful = False
 
     # Life cycle
@@ -132,7 +133,7 @@ class Nic:
             await virtio.set_status(Status.DRIVER_OK)
         except DriverError:
             await virtio.fail()
-            self._release()
+            self.release()
             raise
         for queue in self.receivers:
             await queue.kick()
@@ -140,24 +141,25 @@ class Nic:
     async def stop(self):
         """Reset the device, then take back everything it was given. Frames not yet received are lost."""
         await self.virtio.reset()
-        self._release()
+        if self.options.interrupts == "msix":
+            await self.msix.control(enable=False)
+        self.release()
 
     async def remove(self):
-        """Stop, and cut the function off from bus and interrupts."""
+        """Stop, and cut the function off from the bus."""
         await self.stop()
-        if self.options.interrupts == "msix":
-            await self._msix.control(enable=False)
         await self.function.set_command(clear=Command.BUS_MASTER | Command.MEMORY_SPACE)
 
-    def _release(self):
+    def release(self):
+        """Take back everything that a device had which is reset, by whatever means."""
         self.host.statistics.unlabel(self.virtio.structures[CapType.NOTIFY].address)
         for queue in self.receivers + self.transmitters:
             queue.close()
         self.receivers, self.transmitters = [], []
-        for interrupts in (self._messages, self._pin):
+        for interrupts in (self.messages, self.pin):
             if interrupts:
                 interrupts.close()
-        self._messages = self._pin = None
+        self.messages = self.pin = None
 
     async def _set_up_function(self):
         options = self.options
@@ -181,17 +183,17 @@ class Nic:
     async def _set_up_interrupts(self):
         match self.options.interrupts:
             case "msix":
-                self._msix = MsixTable(self.function)
-                await self._msix.discover()
-                await self._msix.control(enable=True, function_mask=True)
-                self._messages = MessageInterrupts(self.host)
-                self._messages.connect(0, self._config_interrupt)
-                for vector in range(min(self._msix.vectors, 1 + 2 * self.options.pairs)):
-                    await self._msix.set_vector(vector, self._messages.address, vector)
-                await self._msix.control(enable=True)
+                self.msix = MsixTable(self.function)
+                await self.msix.discover()
+                await self.msix.control(enable=True, function_mask=True)
+                self.messages = MessageInterrupts(self.host)
+                self.messages.connect(0, self._config_interrupt)
+                for vector in range(min(self.msix.vectors, 1 + 2 * self.options.pairs)):
+                    await self.msix.set_vector(vector, self.messages.address, vector)
+                await self.msix.control(enable=True)
                 await self.virtio.map_config_vector(0)
             case "intx":
-                self._pin = PinInterrupt(self.host, self.platform, self.virtio.read_isr, {
+                self.pin = PinInterrupt(self.host, self.platform, self.virtio.read_isr, {
                     formats.ISR_QUEUE: self._all_queues_interrupt, formats.ISR_CONFIG: self._config_interrupt})
 
     async def _set_up_queues(self, header_bytes):
@@ -220,11 +222,11 @@ class Nic:
 
     def _vector_of(self, queue):
         """A vector for each queue if there are enough, else one for all of them, else the only one."""
-        if not self._messages:
+        if not self.messages:
             return None
         own = 1 + queue.index
-        vector = own if self._msix.vectors > 2 * self.options.pairs else min(1, self._msix.vectors - 1)
-        self._messages.connect(vector, queue.interrupt)
+        vector = own if self.msix.vectors > 2 * self.options.pairs else min(1, self.msix.vectors - 1)
+        self.messages.connect(vector, queue.interrupt)
         return vector
 
     # Events

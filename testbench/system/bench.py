@@ -10,7 +10,7 @@ from testbench.driver.net import Nic
 
 __all__ = ["Bench"]
 
-SETTLE_NS = 4_000
+SETTLE_NS = 2_000
 QUIET_NS = 200_000      # in which a card without work must come to rest
 
 
@@ -62,6 +62,7 @@ class Bench:
         self._nics.append(nic)
         await nic.start()
         await self.platform.sleep(SETTLE_NS)    # the doorbell of the receive buffers arrives, and they are fetched
+        await self.settle()
         return nic
 
     def parameter(self, name):
@@ -82,8 +83,23 @@ class Bench:
         self._captured += 1
         return self.mac.captured[self._captured - 1].data
 
+    def forget_wire(self):
+        """Frames that have come out of `eth_tx` so far are nobody's business; returns how many nobody asked for."""
+        forgotten = len(self.mac.captured) - self._captured
+        self._captured = len(self.mac.captured)
+        return forgotten
+
+    def requests(self):
+        """TLPs that the card has sent so far as a requester: reads, writes and messages."""
+        return sum(count.tlps for (what, _), count in self.host.statistics.up.items() if what != "completion")
+
     async def clocks(self, count):
         await self.env.clocks(count)
+
+    async def set_link(self, up):
+        """Drive the strap `link_up`, in step with the clock: it is no asynchronous input."""
+        await self.clocks(1)
+        self.dut.link_up.value = int(up)
 
     async def counter(self, name):
         """Value of one of the card's event counters."""
@@ -104,6 +120,14 @@ class Bench:
                 f"{self.host.core.reads.outstanding}")
             await self.clocks(16)
         assert int(self.dut.sim_tags_outstanding.value) == 0 == len(self.host.core.reads.outstanding)
+
+    async def settle(self):
+        """Wait until all that was begun has had its consequences, interrupts included."""
+        for _ in range(2):      # between two stages the card may look idle for a moment
+            await self.clocks(64)
+            while not self.mac.idle:
+                await self.clocks(16)
+            await self.quiet()
 
     async def finish(self):
         """What every test ends with: the driver stops, and no tag, no grant and no buffer is left behind."""

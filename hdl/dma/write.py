@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..stream import PacketBeat, Queue, TlpBeat, connect_stream
 from .spec import WriteCommand
 from .write_align import WriteAlign
+from .write_plan import WritePlan
 from .write_split import WriteSplit
 
 __all__ = ["WriteEngine"]
@@ -20,7 +21,7 @@ class WriteEngine(wiring.Component):
     """Writes packets to host memory: each piece (`WriteCommand`) takes the next bytes of the packet.
 
     One TLP beat a cycle as long as commands and bytes are there: an aligned packet leaves in as many beats as it came
-    in. From the transfer of a command to the first beat of its TLP: 4 cycles, if the bytes are there. A packet's last
+    in. From the transfer of a command to the first beat of its TLP: 5 cycles, if the bytes are there. A packet's last
     command ends with the packet's last byte; the engine does not check it.
 
     While `discard` is 1, commands and bytes are taken and thrown away; a TLP that has begun is finished. Discarded
@@ -68,24 +69,27 @@ class WriteEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.split = split = WriteSplit(self.pair_bits)
+        m.submodules.plan = plan = WritePlan(self.width)
         m.submodules.align = align = WriteAlign(self.width)
         # Which TLPs under way end a packet, and which requests were discarded (`void`: no TLP will be accepted).
         m.submodules.record = record = Queue(data.StructLayout({"last": 1, "void": 1}), RECORDED_TLPS)
 
         wiring.connect(m, wiring.flipped(self.commands), split.commands)
         wiring.connect(m, wiring.flipped(self.data), align.data)
-        connect_stream(m, split.requests, align.requests)
+        connect_stream(m, split.requests, plan.requests)
+        connect_stream(m, plan.plans, align.plans)
         wiring.connect(m, align.o, wiring.flipped(self.o))
         m.d.comb += [
             split.max_payload.eq(self.max_payload),
             align.relaxed_ordering.eq(self.relaxed_ordering_enable),
             align.discard.eq(self.discard),
+            plan.restart.eq(self.discard),
             align.hold.eq(~record.i.ready),
             record.i.valid.eq(align.taken),
             record.i.payload.last.eq(align.taken_last),
             record.i.payload.void.eq(align.taken_void),
             record.o.ready.eq(record.o.payload.void | self.accepted),
             self.packet_sent.eq(record.o.valid & record.o.ready & record.o.payload.last),
-            self.idle.eq(split.idle & align.idle & ~record.o.valid),
+            self.idle.eq(split.idle & plan.idle & align.idle & ~record.o.valid),
         ]
         return m

@@ -107,7 +107,7 @@ class WriteSplit(wiring.Component):
     @staticmethod
     def _limit(low, max_bytes):
         """Most bytes of a request at an address with low 12 bits `low`, and whether the page's end is the limit."""
-        to_page = PAGE_BYTES - low
-        to_payload = max_bytes - low[:2]
-        at_page = to_page < to_payload
-        return Mux(at_page, to_page, to_payload)[:13], at_page
+        # Whether a request of Max_Payload_Size would get to the page's end decides: one carry. If it just gets there,
+        # both limits are the same.
+        at_page = ((low & 0xffc) + max_bytes)[12]
+        return Mux(at_page, PAGE_BYTES - low, max_bytes - low[:2])[:13], at_page

@@ -141,7 +141,7 @@ def test_one_beat_writes_flow_without_gaps():
 
 
 def test_latency():
-    """A command whose bytes wait is a TLP 4 cycles later."""
+    """A command whose bytes wait is a TLP 5 cycles later."""
     bench = Engine([([(0x1000, 64)], bytes(64))])
     times = {}
 
@@ -154,7 +154,7 @@ def test_latency():
                 times.setdefault("out", cycle)
     bench.process(watch)
     bench.run()
-    assert times["out"] - times["command"] == 4
+    assert times["out"] - times["command"] == 5
 
 
 @pytest.mark.parametrize("enable", [0, 1])
@@ -231,6 +231,38 @@ def test_discard(width, seed):
     second = [w.bytes_at for w in memory_writes(beats[again["from"]:], width)]
     assert second == [r for pieces, packet in after for r, _ in split(pieces, packet, 128)]
     assert log["sent"] == len(before) + len(after)
+
+
+def test_discard_of_an_unfinished_packet():
+    """Pieces whose packet never ends leave no position behind."""
+    dut = WriteEngine(512, pair_bits=3)
+    bench = StreamBench(dut, limit=300)
+    packet = bytes(range(100))
+    beats = bench.get(dut.o)
+
+    async def drive(ctx):
+        async def put(port, payload):
+            ctx.set(port.payload, payload)
+            ctx.set(port.valid, 1)
+            await ctx.tick().until(port.ready)
+            ctx.set(port.valid, 0)
+        ctx.set(dut.accepted, 1)
+        await put(dut.commands, {**commands_of([(0x1000, 10)])[0], "last": 0})
+        await put(dut.data, packet_beats(packet, 512)[0])
+        await ctx.tick().repeat(10)
+        assert not ctx.get(dut.idle)
+        ctx.set(dut.discard, 1)
+        await ctx.tick().repeat(10)
+        assert ctx.get(dut.idle)
+        ctx.set(dut.discard, 0)
+        await put(dut.commands, commands_of([(0x2000, 100)])[0])
+        for beat in packet_beats(packet, 512):
+            await put(dut.data, beat)
+        await ctx.tick().until(dut.idle)
+    bench.process(drive)
+    bench.run()
+    assert [w.bytes_at for w in memory_writes(beats, 512)] == [
+        {0x1000 + n: packet[n] for n in range(10)}, {0x2000 + n: packet[n] for n in range(100)}]
 
 
 def test_four_gib():

@@ -8,8 +8,8 @@ update intervals) and 4.2 (encoding, SKP ordered sets). Frame lengths are bytes 
 from dataclasses import dataclass, replace
 from math import ceil, inf
 
-__all__ = ["BATCH", "FOURS", "IDEAL", "LINKS", "PER_PACKET", "Bound", "Link", "Policy", "Traffic", "bound", "bus_bound",
-           "link_bound", "ring_bound", "tags_bound", "tlp_bytes", "wire_bound"]
+__all__ = ["BATCH", "FOURS", "IDEAL", "LINKS", "PER_PACKET", "Bound", "Link", "Mix", "Policy", "Traffic", "bound",
+           "bus_bound", "link_bound", "ring_bound", "tags_bound", "tlp_bytes", "wire_bound"]
 
 FRAMING = 4 + 4             # STP with sequence number, LCRC
 DLLP = 8
@@ -164,6 +164,22 @@ class Traffic:
     def reads(self):
         """Read requests per packet."""
         return sum(share for stream, _, payload, share in self.tlps if stream == "rq" and not payload)
+
+
+class Mix(Traffic):
+    """Frames of several lengths; what is said per packet is the mean over all of them.
+
+    Parameters
+    ----------
+    lengths : mapping of frame length to how many frames have it
+    others : those of `Traffic`
+    """
+
+    def __init__(self, direction, lengths, policy=BATCH, **options):
+        total = sum(lengths.values())
+        parts = [(Traffic(direction, length, policy, **options), count / total) for length, count in lengths.items()]
+        self.tlps = [(stream, overhead, payload, share * part)
+                     for traffic, part in parts for stream, overhead, payload, share in traffic.tlps]
 
 
 def _cut(length, most):

@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -16,70 +17,94 @@ from rich.table import Table
 from hdl.config import ConfigError
 from hdl.generate import configuration
 from model.latency import PROFILES
-from model.link import LINKS
+from model.link import LINKS, Link, Mix, bus_bound, link_bound
 
-from .capture import CaptureError, read_capture, write_capture
+from .capture import CapturedFrame, CaptureError, read_capture, write_capture
 from .rtl import TOP, verilog_of
-from .simulators import BUILD, SimulatorError, build, run
+from .simulators import BUILD, SimulatorError, build, check_simulator, run
 
 __all__ = ["main", "replay"]
 
+RUNS = BUILD / "run"
 
-def replay(frames, config, *, link, profile, pace=False, simulator="verilator", seed=1, times=None):
-    """Run the job; returns its result, a dict (see testbench/system/job_replay.py).
 
-    Raises `SimulatorError` for what keeps it from running and `AssertionError` for what the job found wrong.
+def replay(frames, config, *, link="gen3x8", profile="e5-warm", pace=False, simulator="verilator", seed=1, say=print):
+    """Run the job on `CapturedFrame`s; returns its result, a dict: see `_summary` and testbench/system/job_replay.py.
+
+    Raises `SimulatorError` for what keeps it from running and `AssertionError` for what it found wrong.
     """
-    directory = BUILD / "run"
+    check_simulator(simulator)
+    directory = RUNS
     directory.mkdir(parents=True, exist_ok=True)
-    job, result, received = (directory / name for name in ("job.json", "result.json", "received.bin"))
-    for path in (result, received):
-        path.unlink(missing_ok=True)
-    blob = directory / "frames.bin"
-    blob.write_bytes(b"".join(len(frame).to_bytes(4, "little") + frame for frame in frames))
-    job.write_text(json.dumps({"frames": str(blob), "received": str(received), "result": str(result),
-                               "times": times if pace else None}))
+    result, blob, job = (directory / name for name in ("result.json", "frames.bin", "job.json"))
+    result.unlink(missing_ok=True)
+    blob.write_bytes(b"".join(frame.data for frame in frames))
+    first = frames[0].time_ns
+    job.write_text(json.dumps({
+        "frames": str(blob), "lengths": [len(frame.data) for frame in frames], "result": str(result),
+        "times": [frame.time_ns - first for frame in frames] if pace else None, "mtu": _mtu(config)}))
+    say(f"run: Verilog of {config.name!r}")
     verilog = verilog_of(config)
-    built = build(simulator, TOP, [verilog], optimise=True, label=config.name)
+    say(f"run: simulation of it under {simulator} (minutes the first time, then cached)")
+    built = build(simulator, TOP, [verilog], label=config.name)     # a run is too short for optimisation to pay
+    say(f"run: {len(frames)} frames")
     settings = {"manifest": str(verilog.with_suffix(".json")), "link": link, "profile": profile, "seed": seed,
                 "job": str(job), "simulator": simulator}
-    started = time.process_time(), time.perf_counter()
+    started = time.perf_counter()
     outcome = run(built, "testbench.system.job_replay", environment={"NIC_RUN": json.dumps(settings)},
                   directory=directory / "sim", seed=seed)
     if not outcome.ok or not result.exists():
-        raise AssertionError(outcome.summary())
-    answer = json.loads(result.read_text())
-    answer["wall_seconds"] = time.perf_counter() - started[1]
-    data, got = received.read_bytes(), []
-    while data:
-        length = int.from_bytes(data[:4], "little")
-        got.append(data[4:4 + length])
-        data = data[4 + length:]
-    if got != list(frames):
-        wrong = next((n for n, pair in enumerate(zip(got, frames)) if pair[0] != pair[1]), min(len(got), len(frames)))
-        raise AssertionError(f"frame {wrong + 1} of {len(frames)} came back different or not at all")
-    return answer, got
+        raise AssertionError(f"{outcome.summary()} (log: {outcome.log})")
+    return _summary(json.loads(result.read_text()), frames, config, link) | {
+        "wall_seconds": time.perf_counter() - started}
 
 
-def _table(console, capture, config, link, profile, a):
-    table = Table(title=f"{capture}: {config.name}, {config.width} bit, {link}, {profile}", show_header=False)
+def _mtu(config):
+    """What the card is strapped to."""
+    return config.max_mtu
+
+
+def _summary(result, frames, config, link):
+    """The job's result with the figures that follow from it."""
+    lengths = Counter(len(frame.data) for frame in frames)
+    count, size = lengths.total(), sum(length * n for length, n in lengths.items())
+    traffic = Mix("both", lengths, mps=result["max_payload"], mrrs=result["max_read_request"])
+    parts = {"PCIe link": link_bound(Link(link, mps=result["max_payload"]), traffic),
+             "bus": bus_bound(traffic, width=config.width)}
+    bound_by = min(parts, key=parts.get)
+    latencies = result.pop("latencies_ns")
+    figures = {"frames": count, "bytes": size, "bound_mpps": parts[bound_by], "bound_by": bound_by}
+    for name in ("transmit", "receive"):
+        figures[f"{name}_mpps"] = count * 1e3 / result[f"{name}_ns"]
+        figures[f"{name}_gbps"] = 8 * size / result[f"{name}_ns"]
+    figures["ratio"] = min(figures["transmit_mpps"], figures["receive_mpps"]) / parts[bound_by]
+    for name, share in (("min", 0), ("median", 0.5), ("p99", 0.99)):
+        figures[f"latency_{name}_ns"] = latencies[int(share * (len(latencies) - 1))] if latencies else None
+    return result | figures | {"latency_samples": len(latencies), "upstream": result["pcie"]["up_bytes"] / count,
+                               "downstream": result["pcie"]["down_bytes"] / count}
+
+
+def _table(console, title, a):
+    table = Table(title=title, show_header=False)
     table.add_column("what")
     table.add_column("value", justify="right")
+    pcie = a["pcie"]
+    latency = " / ".join(f"{a[f'latency_{name}_ns']:.0f}" for name in ("min", "median", "p99")) + " ns" \
+        if a["latency_samples"] else "no doorbell was needed"
     rows = [
-        ("frames, each both ways", f"{a['frames']}"),
+        ("frames, each out and back in", f"{a['frames']}"),
         ("bytes", f"{a['bytes']}"),
-        ("simulated time", f"{a['simulated_us']:.1f} µs"),
-        ("transmit", f"{a['tx_mpps']:.2f} Mpps  {a['tx_gbps']:.2f} Gb/s"),
-        ("receive", f"{a['rx_mpps']:.2f} Mpps  {a['rx_gbps']:.2f} Gb/s"),
-        (f"bound for this traffic ({a['bound_by']})", f"{a['bound_mpps']:.2f} Mpps"),
+        ("simulated time", f"{a['receive_ns'] / 1e3:.1f} µs"),
+        ("transmit", f"{a['transmit_mpps']:.2f} Mpps  {a['transmit_gbps']:.2f} Gb/s"),
+        ("receive", f"{a['receive_mpps']:.2f} Mpps  {a['receive_gbps']:.2f} Gb/s"),
+        (f"bound for this traffic, each way ({a['bound_by']})", f"{a['bound_mpps']:.2f} Mpps"),
         ("ratio to the bound", f"{a['ratio']:.3f}"),
         ("PCIe bytes per packet, upstream / downstream", f"{a['upstream']:.1f} / {a['downstream']:.1f}"),
-        ("descriptors per fetch", f"{a['descriptors_per_fetch']:.1f}"),
-        ("used descriptors per write", f"{a['used_per_write']:.1f}"),
-        ("doorbells", f"{a['doorbells']}"),
-        ("interrupts", f"{a['interrupts']}"),
-        ("doorbell to wire, min / median / p99",
-         " / ".join(f"{a[f'latency_{name}_ns']:.0f}" for name in ("min", "median", "p99")) + " ns"),
+        ("descriptors per fetch", f"{pcie['descriptors_per_fetch']:.1f}"),
+        ("used descriptors per write", f"{pcie['used_per_write']:.1f}"),
+        ("doorbells", f"{pcie['doorbells']}"),
+        ("interrupts", f"{pcie['messages']}"),
+        ("doorbell to wire, min / median / p99", latency),
         ("simulator", f"{a['cycles_per_second'] / 1e3:.1f} thousand cycles a second"),
     ]
     for row in rows:
@@ -87,34 +112,42 @@ def _table(console, capture, config, link, profile, a):
     console.print(table)
 
 
-def main(arguments=None):
+def _options(arguments):
     parser = argparse.ArgumentParser(prog="run", description=__doc__.splitlines()[0])
     parser.add_argument("pcap")
-    parser.add_argument("--config", default="default")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--config", default="default", help="preset")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter of it")
     parser.add_argument("--link", default="gen3x8", help=f"one of {', '.join(LINKS)}")
     parser.add_argument("--profile", default="e5-warm", help=f"one of {', '.join(PROFILES)}")
     parser.add_argument("--simulator", default="verilator")
     parser.add_argument("--pace", action="store_true", help="keep the capture's gaps between frames")
-    options = parser.parse_args(arguments)
-    console = Console(width=100)
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    options = _options(arguments)
     try:
         config = configuration(options.config, options.set)
-        for name, known in ((options.link, LINKS), (options.profile, PROFILES)):
+        for what, name, known in (("link", options.link, LINKS), ("latency profile", options.profile, PROFILES)):
             if name not in known:
-                raise ConfigError(f"unknown {name!r}; there are: {', '.join(known)}")
-        capture = read_capture(options.pcap, max_mtu=config.max_mtu)
-        answer, got = replay(capture.frames, config, link=options.link, profile=options.profile, pace=options.pace,
-                             simulator=options.simulator, times=capture.times)
+                raise ConfigError(f"unknown {what} {name!r}; there are: {', '.join(known)}")
+        frames = read_capture(options.pcap, mtu=config.max_mtu)
+        if not frames:
+            raise CaptureError(f"{options.pcap}: no frame in it")
+        answer = replay(frames, config, link=options.link, profile=options.profile, pace=options.pace,
+                        simulator=options.simulator, say=lambda line: print(line, flush=True))
     except (ConfigError, CaptureError, SimulatorError) as error:
         print(f"run: {error}", file=sys.stderr)
         return 2
     except AssertionError as error:
         print(f"run: FAILED: {error}", file=sys.stderr)
         return 1
-    out = BUILD / "run" / f"{Path(options.pcap).name.split('.')[0]}-received.pcap"
-    write_capture(out, got, times=answer.get("times_ns"))
-    _table(console, Path(options.pcap).name, config, options.link, options.profile, answer)
+    out = RUNS / f"{Path(options.pcap).name.split('.')[0]}-received.pcap"
+    # What came back is what was sent, as the job has checked; the time is when the driver had it.
+    write_capture(out, [CapturedFrame(frame.data, frames[0].time_ns + round(at))
+                        for frame, at in zip(frames, answer["received_at_ns"])])
+    _table(Console(width=100), f"{Path(options.pcap).name}: {config.name}, {config.width} bit, {options.link}, "
+                               f"{options.profile}", answer)
     print(f"what came back: {out}")
     return 0
 

@@ -18,7 +18,10 @@ from xml.etree import ElementTree
 
 from cocotb_tools import runner as cocotb_runner
 
-__all__ = ["SimulatorError", "Build", "Outcome", "build", "run", "verilator_path", "icarus_path", "ROOT", "BUILD"]
+from .lz4 import Lz4Error, lz4_arguments
+
+__all__ = ["BUILD", "ROOT", "Build", "Outcome", "SimulatorError", "build", "check_simulator", "icarus_path", "run",
+           "verilator_path"]
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -130,17 +133,27 @@ def _digest(*parts):
     return digest.hexdigest()[:16]
 
 
+def check_simulator(simulator):
+    """Raise `SimulatorError` if nothing can be built for `simulator`."""
+    if simulator not in SIMULATORS:
+        raise SimulatorError(f"unknown simulator {simulator!r}; there are: {', '.join(SIMULATORS)}")
+    if simulator == "icarus":
+        icarus_path()
+    else:
+        verilator_path()
+        _compiler()
+
+
 def build(simulator, top, sources, *, waves=False, optimise=False, label=""):
     """Build `sources` (Verilog files) with `top` for a simulator, or return the cached build.
 
     `optimise` costs compile time and pays in runs of more than a minute.
     """
-    if simulator not in SIMULATORS:
-        raise SimulatorError(f"unknown simulator {simulator!r}; there are: {', '.join(SIMULATORS)}")
+    check_simulator(simulator)
     sources = [Path(source) for source in sources]
     path = verilator_path() if simulator == "verilator" else icarus_path()
-    key = _digest(simulator, top, waves, optimise, path, Path(__file__).read_bytes(),
-                  *[source.read_bytes() for source in sources])
+    arguments = _arguments(simulator, waves, optimise)
+    key = _digest(simulator, top, waves, arguments, path, *[source.read_bytes() for source in sources])
     directory = BUILD / "sim" / f"{label or top}-{simulator}{'-waves' if waves else ''}-{key}"
     result = Build(simulator, top, directory, waves)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -149,25 +162,31 @@ def build(simulator, top, sources, *, waves=False, optimise=False, label=""):
         if not (directory / "done").exists():
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir()
-            _compile(result, sources, optimise)
+            _compile(result, sources, arguments)
             (directory / "done").touch()
     return result
 
 
-def _compile(built, sources, optimise):
+def _arguments(simulator, waves, optimise):
+    """What the simulator's compiler is told."""
+    if simulator == "icarus":
+        return ["-g2012" if waves else "-g2005"]    # cocotb's dump module uses strings
+    arguments = ["-Wno-fatal", "-Wno-lint", "-Wno-PROCASSINIT", "--x-assign", "fast", "--x-initial", "fast"]
+    if optimise:
+        arguments += ["-O3", "-CFLAGS", "-O2", "-MAKEFLAGS", "OPT_FAST=-O2"]
+    if waves:
+        arguments += ["--trace-fst", "--trace-structs", *_lz4_arguments()]
+    return arguments
+
+
+def _compile(built, sources, arguments):
     simulator, top, directory, waves = built.simulator, built.top, built.directory, built.waves
     log = directory / "build.log"
-    arguments = {"icarus": ["-g2005"], "verilator": []}[simulator]
     inputs = list(sources)
     if simulator == "verilator":
         control = directory / "public.vlt"
         control.write_text(f'`verilator_config\npublic_flat_rw -module "{top}" -var "*"\n')
         inputs.append(control)
-        arguments = ["-Wno-fatal", "-Wno-lint", "-Wno-PROCASSINIT", "--x-assign", "fast", "--x-initial", "fast"]
-        if optimise:
-            arguments += ["-O3", "-CFLAGS", "-O2", "-MAKEFLAGS", "OPT_FAST=-O2"]
-        if waves:
-            arguments += ["--trace-fst", "--trace-structs", *_lz4_arguments()]
     runner = _Verilator() if simulator == "verilator" else cocotb_runner.get_runner("icarus")
     runner.log.setLevel(logging.ERROR)
     try:
@@ -183,10 +202,10 @@ def _last_line(log):
 
 
 def _lz4_arguments():
-    """Compiler flags that find lz4.h, which FST tracing includes."""
-    if any((Path(folder) / "lz4.h").exists() for folder in ("/usr/include", "/usr/local/include")):
-        return []
-    raise SimulatorError("FST waveforms need lz4.h: install it, e.g. 'apt-get install liblz4-dev'")
+    try:
+        return lz4_arguments(BUILD / "lz4", _compiler())
+    except Lz4Error as error:
+        raise SimulatorError(str(error)) from error
 
 
 def run(built, module, *, tests=None, environment=None, directory=None, waves=None, seed=1, timeout=None):
@@ -200,13 +219,18 @@ def run(built, module, *, tests=None, environment=None, directory=None, waves=No
     results.unlink(missing_ok=True)
     runner = _Verilator() if built.simulator == "verilator" else cocotb_runner.get_runner("icarus")
     runner.log.setLevel(logging.ERROR)
-    arguments = []
-    if waves and built.simulator == "verilator":
-        arguments = ["--trace-file", str(waves)]
+    arguments, plusargs = [], []
+    if waves:
+        waves = Path(waves).resolve()
+        waves.parent.mkdir(parents=True, exist_ok=True)
+        if built.simulator == "verilator":
+            arguments = ["--trace-file", str(waves)]
+        else:
+            plusargs = [f"+dumpfile_path={waves}"]
     try:
         runner.test(test_module=module, hdl_toplevel=built.top, hdl_toplevel_lang="verilog",
                     build_dir=built.directory, test_dir=directory, results_xml=str(results), testcase=tests,
-                    seed=seed, test_args=arguments, waves=bool(waves), log_file=log,
+                    seed=seed, test_args=arguments, plusargs=plusargs, waves=bool(waves), log_file=log,
                     extra_env={"PYTHONPATH": str(ROOT), "COCOTB_LOG_LEVEL": "WARNING",
                                **{k: str(v) for k, v in (environment or {}).items()}})
     except (SystemExit, subprocess.CalledProcessError, RuntimeError) as error:

@@ -20,6 +20,12 @@ class NetQueue:
     nic : Nic
     index, size : of the virtqueue
     buffer_bytes, buffer_count : of its buffers
+
+    Attributes
+    ----------
+    ring : PackedRing
+    doorbell_at : int
+        address that is written to notify the device, once enabled
     """
 
     def __init__(self, nic, index, size, *, buffer_bytes, buffer_count):
@@ -47,7 +53,7 @@ class NetQueue:
         """Tell the device of the queue."""
         virtio = self._nic.virtio
         ring = self.ring
-        self._doorbell_at = await virtio.set_up_queue(
+        self.doorbell_at = await virtio.set_up_queue(
             self.index, QueueSetup(ring.size, ring.descriptors, ring.driver, ring.device, vector))
         self._doorbell = virtio.doorbell(self.index)
 
@@ -55,7 +61,7 @@ class NetQueue:
         """Ring the doorbell, unless the device does without."""
         if self.ring.doorbell_wanted():
             self._statistics["doorbells"] += 1
-            await self._host.mmio_write(self._doorbell_at, *self._doorbell)
+            await self._host.mmio_write(self.doorbell_at, *self._doorbell)
         else:
             self._statistics["doorbells_saved"] += 1
 

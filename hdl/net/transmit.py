@@ -35,7 +35,8 @@ class Transmit(wiring.Component):
     header_bytes : int
         bytes of virtio_net_hdr: 12, 20, 24 or 32
     part_bytes : int
-        most bytes of one transaction; by default a whole packet of the largest frame
+        bytes of one transaction that `room` reserves; by default a whole packet of the largest frame, which is enough
+        for transactions of any length, since nothing is stored of what makes a packet too long
     flight_beats : int
         most beats that the read engine has on their way behind its look at `room`: the depth of its drain pipeline
 

@@ -204,6 +204,17 @@ def test_endless_packet_holds_nothing_up():
     assert bench.counts["malformed"] == 1
 
 
+def test_longer_transactions_than_room_reserves():
+    """The wire stands still and the buffer fills up to `room`; a transaction of 16 KiB is taken even so."""
+    rng = random.Random(4)
+    packets = [rng.randbytes(2034) for _ in range(2)]
+    beats = [beat for n, packet in enumerate([*packets, bytes(16384)]) for beat in beats_of([packet], 512, number=n)]
+    bench = Bench(beats, completions=3, flight=8, limit=1000)
+    bench.run()
+    assert bench.completed() == [completion_of(n) for n in range(3)]
+    assert bench.counts == {"sent": 2, "bytes": 4044, "malformed": 1, "error": 0}
+
+
 @pytest.mark.parametrize("width", [128, 512])
 def test_wire_that_stands_still(width):
     """`room` falls while everything taken still fits; nothing is lost once the wire moves again."""

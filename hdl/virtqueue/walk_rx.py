@@ -10,7 +10,7 @@ from hdl.stream import RegisterSlice
 
 from .measure import Measure
 from .receipts import Receipts
-from .spec import FRAME_BITS, Chain, Completion, DropCause, Frame, Pulse, QueueConfig, Verdict
+from .spec import FRAME_BITS, Chain, Completion, DropCause, Frame, Position, Pulse, QueueConfig, Verdict
 from .stages import Progress, Rewind, WalkState, slot_bits
 
 __all__ = ["WalkReceive"]
@@ -108,7 +108,8 @@ class WalkReceive(wiring.Component):
         self._remaining, self._slots = Signal(FRAME_BITS), Signal(16)   # bytes to come, slots of the chain so far
         self._partial = partial = Signal()
         whole = Signal()
-        usable, dry = Signal(), Signal()
+        self._end, self._last = Signal(Position), Signal(15)   # place of the element at hand; of the ring's last slot
+        enabled, usable, dry = Signal(), Signal(), Signal()
         waited = Signal(range(self.PATIENCE + 1))
         queue, base = Signal(self.queue_bits), Signal(self.state)
         available = self._available(m, base)
@@ -118,11 +119,11 @@ class WalkReceive(wiring.Component):
             read.addr.eq(self.frames.payload.queue),
             queue.eq(frame.queue), base.eq(at),
             write.addr.eq(frame.queue), write.data.eq(at),
-            self.config_queue.eq(frame.queue), self.progress_queue.eq(queue), self.looking_queue.eq(frame.queue),
+            self.config_queue.eq(queue), self.progress_queue.eq(queue), self.looking_queue.eq(frame.queue),
             self.cache_queue.eq(queue), self.cache_slot.eq(base.slot),
-            usable.eq(self.config.enabled & self.live & ~self.quiesce),
+            usable.eq(enabled & self.live & ~self.quiesce),
         ]
-        m.d.sync += self.space.valid.eq(0)
+        m.d.sync += [self.space.valid.eq(0), enabled.eq(self.config.enabled), self._last.eq(self.config.size - 1)]
 
         with m.FSM() as fsm:
             with m.State("FRAME"):
@@ -131,8 +132,8 @@ class WalkReceive(wiring.Component):
                     queue.eq(self.frames.payload.queue), base.eq(read.data), self.cache_enable.eq(1),
                 ]
                 m.d.sync += [
-                    frame.eq(self.frames.payload), at.eq(read.data), self._slots.eq(0),
-                    self._remaining.eq(self.frames.payload.length), waited.eq(0), dry.eq(0),
+                    frame.eq(self.frames.payload), self._remaining.eq(self.frames.payload.length),
+                    at.eq(read.data), self._end.eq(read.data.position), self._slots.eq(0), waited.eq(0), dry.eq(0),
                 ]
                 available(whole, partial)
                 with m.If(self.frames.valid):
@@ -149,9 +150,10 @@ class WalkReceive(wiring.Component):
             with m.State("WAIT"):
                 m.d.comb += self.cache_enable.eq(1)
                 m.d.sync += [waited.eq(waited + 1), dry.eq(~self.looking)]
-                with m.If(available(whole, partial) | ~usable):
+                available(whole, partial)
+                with m.If(whole | partial | ~usable):
                     m.next = "CHOOSE"
-                # Dry in the cycle before: what arrived until then is to be seen now.
+                # Both of the cycle before: what arrives is visible before its queue is dry.
                 with m.Elif(dry | (waited == self.PATIENCE)):
                     self._drop(m, DropCause.NO_BUFFER)
             with m.State("MEASURE"):
@@ -209,7 +211,6 @@ class WalkReceive(wiring.Component):
 
         def register(whole, partial):
             m.d.sync += [whole.eq(complete), partial.eq(~complete & full)]
-            return complete | full
         return register
 
     def _drop(self, m, cause):
@@ -270,26 +271,25 @@ class WalkReceive(wiring.Component):
                 self._finish(m)
             with m.Else():
                 self._advance(m, self._at.slot)
+                m.d.sync += self._end.eq(self._behind())
                 m.next = "NEXT"
+
+    def _behind(self):
+        """Position behind the element at hand."""
+        ends = self._end.index == self._last
+        return Cat(Mux(ends, 0, self._end.index + 1)[:15], self._end.wrap ^ ends)
 
     def _finish(self, m):
         """The element at hand is the last of its chain: on to the next chain, and a receipt for this one."""
         at, receipt = self._at, self._receipts.payload
         after = self._write.data
-        slots, index = Signal(16), Signal(17)
         self._advance(m, at.slot)
         m.d.comb += [
-            slots.eq(self._slots + 1), index.eq(at.position.index + slots),
-            after.chain.eq(at.chain + 1),
-            after.position.index.eq(index), after.position.wrap.eq(at.position.wrap),
+            after.chain.eq(at.chain + 1), after.position.eq(self._behind()),
             receipt.queue.eq(self._frame.queue), receipt.id.eq(self.cache.id),
-            receipt.length.eq(self._frame.length), receipt.slots.eq(slots),
+            receipt.length.eq(self._frame.length), receipt.slots.eq(self._slots + 1),
             self._receipts.valid.eq(1),
         ]
-        with m.If(index >= self.config.size):
-            m.d.comb += [
-                after.position.index.eq(index - self.config.size), after.position.wrap.eq(~at.position.wrap),
-            ]
         m.next = "FRAME"
 
     def _abandon(self, m):

@@ -123,16 +123,17 @@ class WalkTransmit(wiring.Component):
         length, address = Signal(_LENGTH_BITS), Signal(9)
         m.d.comb += [length.eq(checked.length), address.eq(checked.address)]
         with m.If(self.elements.ready):
-            m.d.comb += [
-                length.eq(Mux(bad, 0, self.elements.payload.chain.length)),
-                address.eq(self.elements.payload.chain.address),
-            ]
+            chain = self.elements.payload.chain
+            m.d.comb += [length.eq(chain.length), address.eq(chain.address)]
         whole, piece, needed = Signal(), Signal(_LENGTH_BITS), Signal(6)
         is_whole = length <= most
         m.d.sync += [
             whole.eq(is_whole), piece.eq(Mux(is_whole, length, most)),
             needed.eq(Mux(is_whole, requests_of(address, length, self.request_shift), (part >> 1) + 1)),
         ]
+        # Late, since it is known late; `needed` may then be more than the 1 it takes, which does no harm.
+        with m.If(self.elements.ready & bad):
+            m.d.sync += [whole.eq(1), piece.eq(0)]
         return whole, piece, needed
 
     def _emit(self, m, checked, valid, taken, whole, piece, needed):

@@ -209,11 +209,11 @@ class ReadEngine(wiring.Component):
     def _report(self, m, busy):
         issue, completions = self._issue, self._completions
         held = Signal(range(self.config.tags + 1))     # tags taken and not yet read out
-        opened, retired = issue.opened, completions.retired
+        retired = completions.retired
         release = self._rows.release
         m.d.sync += [
             held.eq(held + issue.take - (release.valid & release.ready)),
-            self.outstanding.eq(self.outstanding + (opened.valid & opened.payload.sent)
+            self.outstanding.eq(self.outstanding + (self.requests.valid & self.requests.ready)
                                 - (retired.valid & retired.payload.sent)),
             self.quarantined.eq(Mux(self._tags.initialise, 0,
                                     self.quarantined + completions.timed_out - completions.late.valid)),

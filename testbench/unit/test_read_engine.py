@@ -30,3 +30,18 @@ def test_long_pieces():
     bench.ask("fetch_rx", 1, [256], offsets=[3968])
     bench.ask("data_tx", 1, [9014, 1, 2, 3], offsets=[77, 3, 2, 1])
     bench.run()
+
+
+def test_only_what_was_sent_is_outstanding():
+    """A read that waits for the link may wait for long, and is no pending transaction: nobody will complete it."""
+    bench = ReadBench(ReadEngine(TINY), seed=9, requests_stall=1.0)
+    for _ in range(4):
+        bench.ask("fetch_rx", 0, [64])
+
+    def watch(bench):
+        if bench.cycle < 200:
+            assert bench.outstanding == 0
+        else:
+            bench.requests_stall = 0.0
+    bench.script.append(watch)
+    bench.run()

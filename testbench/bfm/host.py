@@ -104,6 +104,9 @@ class Host:
         data = value.to_bytes(size, "little")
         self.config.sent(offset, data)
         await self.request(lambda tag: config_write(self.function, offset, data, tag, REQUESTER))
+        while self.config.stops_requests and self.rq.busy:
+            # What had begun on `rq` when the function took the write still comes, however late the link takes it.
+            await Timer(self.loop.period_ns, "ns")
         if self.config.completed():
             self.core.forget_lost_tags()
 

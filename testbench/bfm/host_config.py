@@ -74,6 +74,11 @@ class ConfigWatch:
         return False
 
     @property
+    def stops_requests(self):
+        """What was sent last switches Bus Master Enable off, or resets the function, which may be the master now."""
+        return self._rules.bus_master and (not self._bus_master or bool(self._control & FLR))
+
+    @property
     def _bus_master(self):
         return bool(self._command & BUS_MASTER)
 

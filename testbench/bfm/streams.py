@@ -28,6 +28,11 @@ class TlpMonitor(StreamMonitor):
         if tlp is not None:
             self._recv(tlp)
 
+    @property
+    def busy(self):
+        """A TLP has begun and not ended, or waits for `ready`."""
+        return self._was_valid or self._assembler.inside
+
     def _sample(self, cycle):
         """Header and data are read only where they are valid."""
         (_, first), (_, last), (_, header), (_, keep), (_, data) = self._readers

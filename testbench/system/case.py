@@ -21,7 +21,8 @@ __all__ = ["Case", "system_test", "settings"]
 class Case:
     """What a system test wants.
 
-    `long` ones run in `make regress` only; `smoke` ones also at 512 bits under Icarus; `width` fixes the bus width.
+    `long` ones run in `make regress` only; `smoke` ones also at 512 bits under Icarus; `width` fixes the bus width, and
+    `build` changes parameters of the preset.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Case:
     long: bool
     smoke: bool
     width: int | None
+    build: dict
     parameters: dict
 
 
@@ -40,7 +42,7 @@ def settings():
 
 
 def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icarus"), long=False, smoke=False,
-                width=None, timeout_us=2000, name=None, **parameters):
+                width=None, build=None, timeout_us=2000, name=None, **parameters):
     """Turn `async def test(bench)` into a cocotb test; see the module."""
     def wrap(function):
         if name:
@@ -57,6 +59,6 @@ def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icar
         del body.__wrapped__
         test = cocotb.test(timeout_time=timeout_us, timeout_unit="us")(body)
         test.case = Case(function.__name__, requirements, tuple(presets), tuple(simulators), long, smoke,
-                         width, parameters)
+                         width, build or {}, parameters)
         return test
     return wrap

@@ -26,7 +26,10 @@ def cases():
 def run_case(module, name, *, preset, simulator, link="gen3x8", profile="e5-warm", seed=1, width=None, waves=None,
              directory=None, extra=None):
     """Run one system test; returns its `Outcome`."""
-    config = configuration(preset, [f"width={width}"] if width else [])
+    changes = dict(cases()[module, name].build)
+    if width:
+        changes["width"] = width
+    config = configuration(preset, [f"{key}={value}" for key, value in changes.items()])
     verilog = verilog_of(config)
     built = build(simulator, TOP, [verilog], label=config.name, waves=bool(waves),
                   optimise=simulator == "verilator" and config.width > 128)

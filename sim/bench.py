@@ -24,6 +24,7 @@ from .simulators import BUILD, SimulatorError, build, check_simulator, run
 
 __all__ = ["DIRECTIONS", "main", "measure"]
 
+RESULTS = BUILD
 DIRECTIONS = ("tx", "rx", "both")
 FRAME = 60              # bytes without FCS: 64 on the wire
 WARM_UP_NS = 20_000
@@ -32,7 +33,7 @@ WINDOW_NS, QUICK_NS = 100_000, 20_000
 
 def measure(built, manifest, config, direction, *, link, profile, frame, window_ns, seed=1):
     """One row: a dict of figures. Raises `AssertionError` for what the run found wrong."""
-    directory = BUILD / "bench" / direction
+    directory = RESULTS / "bench" / direction
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "result.json"
     path.unlink(missing_ok=True)
@@ -136,7 +137,7 @@ def main(arguments=None):
         return 1
     title = f"{config.name}, {config.width} bit, {options.link}, {options.profile}"
     _table(Console(width=150), title, rows)
-    out = BUILD / "bench.json"
+    out = RESULTS / "bench.json"
     out.write_text(json.dumps({"config": config.name, "link": options.link, "profile": options.profile,
                                "seed": options.seed, "warm_up_us": WARM_UP_NS / 1e3, "rows": rows}, indent=1) + "\n")
     print(f"means over {rows[0]['window_us']:.0f} µs after {WARM_UP_NS / 1e3:.0f} µs of warm-up; written to {out}")

@@ -15,7 +15,7 @@ class Echo:
     nic : Nic
         started
     batch : int
-        frames per doorbell
+        most frames per doorbell; fewer as long as there is no room for more, since waiting for it costs rate
 
     Attributes
     ----------
@@ -69,11 +69,7 @@ class Echo:
             if size > self._most_bytes:
                 break
             count += 1
-        # A doorbell is worth ringing for a whole batch, as long as something else keeps the card busy.
-        return count if count == min(self._batch, len(self._frames) - self._posted) or not self._busy() else 0
-
-    def _busy(self):
-        return self._bytes > self._most_bytes // 4 or self._posted - len(self.received_at) > self._most_frames // 4
+        return count
 
     async def _due(self, count, times):
         """Those of the next `count` frames whose time has come; waits for the first of them."""

@@ -175,7 +175,8 @@ def _arguments(simulator, waves, optimise):
     if optimise:
         arguments += ["-O3", "-CFLAGS", "-O2", "-MAKEFLAGS", "OPT_FAST=-O2"]
     if waves:
-        arguments += ["--trace-fst", "--trace-structs", *_lz4_arguments()]
+        # Traced runs are few and short: what counts is to compile the tracing soon.
+        arguments += ["--trace-fst", "--trace-structs", "-MAKEFLAGS", "OPT_FAST=-O0", *_lz4_arguments()]
     return arguments
 
 

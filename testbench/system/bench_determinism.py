@@ -1,0 +1,32 @@
+"""What a run leaves behind for `test_determinism.py` to compare."""
+
+import json
+from pathlib import Path
+
+from testbench.system.case import system_test
+
+RECORD = Path("cycles.json")        # in the folder of the run
+
+
+@system_test(presets=(), timeout_us=4000)
+async def cycles_of_a_run(bench):
+    """Frames both ways at random, and the cycle in which each of them ends on the wire, or is seen by the driver."""
+    nic = await bench.nic(queue_size=16)
+    seen = []
+
+    async def reader():
+        while len(seen) < 40:
+            for frame in await nic.receive_many():
+                seen.append((bench.env.now, len(frame)))
+    task = bench.platform.spawn(reader())
+    for _ in range(40):
+        bench.mac.send(bench.frame())
+        await nic.send(bench.frame())
+        await bench.platform.sleep(bench.random.uniform(0, 1000))
+    await task
+    for _ in range(40):
+        await bench.wire()
+    await bench.settle()
+    RECORD.write_text(json.dumps({
+        "sent": [(frame.first, frame.last, len(frame.data)) for frame in bench.mac.captured], "received": seen,
+        "messages": nic.messages.counts, "end": bench.env.now}))

@@ -1,0 +1,32 @@
+"""The same seed gives the same run, cycle by cycle, whoever simulates it."""
+
+import json
+
+import pytest
+
+from sim.simulators import SimulatorError, icarus_path
+from testbench.system.bench_determinism import RECORD
+from testbench.system.catalogue import run_case
+
+
+def _cycles(folder, simulator, seed):
+    outcome = run_case("testbench.system.bench_determinism", "cycles_of_a_run", preset="tiny", simulator=simulator,
+                       seed=seed, directory=folder / f"{simulator}-{seed}")
+    assert outcome.ok, f"{outcome.summary()} (log: {outcome.log})"
+    return json.loads((folder / f"{simulator}-{seed}" / RECORD).read_text())
+
+
+def test_both_simulators_agree_in_every_cycle(tmp_path):
+    try:
+        icarus_path()
+    except SimulatorError as error:
+        pytest.skip(f"no second simulator: {error}")
+    ours = _cycles(tmp_path, "verilator", 7)
+    assert len(ours["sent"]) == len(ours["received"]) == 40
+    assert _cycles(tmp_path, "icarus", 7) == ours
+
+
+def test_another_seed_is_another_run(tmp_path):
+    first, second = (_cycles(tmp_path, "verilator", seed) for seed in (7, 8))
+    assert first != second
+    assert _cycles(tmp_path / "again", "verilator", 7) == first

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from unittest import mock
 
 from amaranth._toolchain.yosys import find_yosys
 from amaranth.back import rtlil
@@ -77,17 +78,42 @@ def _verilog(shell):
     Amaranth's own back end writes those as `always @*` blocks, which Icarus leaves unevaluated until an input changes:
     what depends on constants alone, or on registers that keep their initial value, would be unknown.
     """
+    # Amaranth drops the leading zeros of operands, and so does Yosys' optimiser. Lint takes operands of unequal widths
+    # for mistakes, so Amaranth is kept from it and the optimiser is left out.
+    with mock.patch.object(rtlil.ModuleEmitter, "shorten_operand", lambda emitter, value, *, signed: value):
+        source = rtlil.convert(shell, name=TOP, emit_src=False)
     script = [
-        f"read_rtlil <<rtlil\n{rtlil.convert(shell, name=TOP, emit_src=False)}\nrtlil",
-        "proc -norom", "memory_collect", "opt_expr", "opt_clean",
+        f"read_rtlil <<rtlil\n{source}\nrtlil",
+        "proc -norom -noopt", "memory_collect",
         "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding",
         "write_verilog -norename -noattr",
     ]
     yosys = find_yosys(lambda version: version >= (0, 40))
     text = yosys.run(["-q", "-"], "\n".join(script), ignore_warnings=True)
-    # A name that begins with $ is nobody's, and to some tools a system function.
-    return re.sub(r"\\\$(procmux\$)?(\d+)(_\w+)? ", lambda name: f"{'mux' if name[1] else 'n'}_{name[2]}{name[3] or ''} ",
-                  text)
+    return _one_hot_cases(_plain_names(_without_empty_wires(text)))
+
+
+def _without_empty_wires(text):
+    """Fields of no bits come as wires of which nothing is connected; `[-1:0]` would be two bits."""
+    return re.sub(r"(?m)^  wire \[-1:0\] .*;\n", "", text)
+
+
+def _plain_names(text):
+    """A name that begins with $ is nobody's, and to some tools a system function."""
+    def plain(match):
+        return f"{'mux' if match[1] else 'n'}_{match[2]}{match[3] or ''} "
+    return re.sub(r"\\\$(procmux\$)?(\d+)(_\w+)? ", plain, text)
+
+
+def _one_hot_cases(text):
+    """The idiom for multiplexers whose selects exclude each other, in place of patterns that overlap when taken by
+    themselves: `case (1'b1) s[0]: ...` for `casez (s) 2'b?1: ...`."""
+    def item(match):
+        return f"{match[1]}s[{len(match[2]) - 1 - match[2].index('1')}]:"
+
+    def case(match):
+        return re.sub(r"(?m)^( +)\d+'b([?1]+):", item, match[0].replace("casez (s)", "case (1'b1)", 1))
+    return re.sub(r"(?ms)^ +casez \(s\).*?^ +endcase$", case, text)
 
 
 def _write(path, text):

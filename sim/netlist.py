@@ -1,11 +1,12 @@
 """Counts and path lengths of a technology-mapped netlist, as Yosys writes it in JSON.
 
 A path runs from a register, memory or port to the same. Each LUT on it counts 1, each carry block a quarter, wide-mux
-cells nothing; a carry block never ends a path.
+cells nothing; a carry block never ends a path. It is told by the nets along it that still have a name of the source.
 """
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 __all__ = ["Report", "analyse"]
 
@@ -50,33 +51,51 @@ def _lutram_luts(kind):
 
 
 def analyse(netlist, top):
-    """`Report` of module `top` (flattened) of a Yosys JSON netlist."""
+    """`Report` of module `top` (flattened) of a Yosys JSON netlist. Raises `ValueError` at a combinational loop."""
     module = netlist["modules"][top]
     report = Report()
-    driver = {}     # net bit → (cell name)
-    inputs = {}     # combinational cell → input bits
-    ends = []       # (name, bits) of what paths end in
-    kinds = {}
+    logic = {}      # combinational cell → _Logic
+    ends = []       # (bits that name it, bits) of what paths end in
     for name, cell in module["cells"].items():
         kind = cell["type"]
         if kind.startswith("$scopeinfo"):
             continue
-        directions = cell["port_directions"]
-        ins = [bit for port, bits in cell["connections"].items() if directions[port] == "input" for bit in bits
-               if isinstance(bit, int)]
-        outs = [bit for port, bits in cell["connections"].items() if directions[port] == "output" for bit in bits]
-        combinational = _count(report, kind, name)
-        if combinational:
-            kinds[name] = kind
-            inputs[name] = ins
-            driver.update((bit, name) for bit in outs if isinstance(bit, int))
+        ins, outs = (_bits(cell, direction) for direction in ("input", "output"))
+        if _count(report, kind, name):
+            logic[name] = _Logic(_weight(kind), ins, outs)
         else:
-            ends.append((name, ins))
-    for name, port in module["ports"].items():
+            ends.append((outs, ins))
+    for port in module["ports"].values():
         if port["direction"] == "output":
-            ends.append((f"port {name}", [bit for bit in port["bits"] if isinstance(bit, int)]))
-    report.levels, report.path = _longest(driver, inputs, kinds, ends)
+            bits = [bit for bit in port["bits"] if isinstance(bit, int)]
+            ends.append((bits, bits))
+    report.levels, nets = _longest(logic, ends)
+    names = _net_names(module)
+    report.path = list(dict.fromkeys(names[bit] for bit in nets if bit in names))
     return report
+
+
+class _Logic(NamedTuple):
+    """A cell that paths go through."""
+    weight: float
+    inputs: list
+    outputs: list
+
+
+def _bits(cell, direction):
+    """Nets at a cell's ports of one direction; constants are left out."""
+    return [bit for port, bits in cell["connections"].items() if cell["port_directions"][port] == direction
+            for bit in bits if isinstance(bit, int)]
+
+
+def _net_names(module):
+    """{net: its name in the source}, of those that have one; the shortest, since it lies nearest to the top."""
+    names = {}
+    for name, net in sorted(module.get("netnames", {}).items(), key=lambda item: (len(item[0]), item[0])):
+        if "$" not in name and not net.get("hide_name"):
+            for index, bit in enumerate(net["bits"]):
+                names.setdefault(bit, f"{name}[{index}]" if len(net["bits"]) > 1 else name)
+    return names
 
 
 def _count(report, kind, name):
@@ -107,44 +126,44 @@ def _weight(kind):
     return 1 if _LUT.match(kind) and kind != "INV" else 0.25 if _CARRY.match(kind) else 0
 
 
-def _longest(driver, inputs, kinds, ends):
-    """Longest path to any end: (levels, names of the cells along it)."""
-    level, via = {}, {}
+def _longest(logic, ends):
+    """Longest path to any end: (levels, nets along it)."""
+    driver = {bit: name for name, cell in logic.items() for bit in cell.outputs}
+    levels, via = {}, {}        # cell → levels up to its output, the net that they come by
+
+    def level_at(bit):
+        return levels[driver[bit]] if bit in driver else 0
 
     def visit(start):
-        stack = [(start, iter(inputs[start]))]
-        level[start] = None          # being visited
+        stack = [(start, iter(logic[start].inputs))]
+        levels[start] = None          # being visited
         while stack:
             cell, bits = stack[-1]
             for bit in bits:
                 source = driver.get(bit)
                 if source is None:
                     continue
-                if source not in level:
-                    level[source] = None
-                    stack.append((source, iter(inputs[source])))
+                if source not in levels:
+                    levels[source] = None
+                    stack.append((source, iter(logic[source].inputs)))
                     break
-                if level[source] is None:
+                if levels[source] is None:
                     raise ValueError(f"combinational loop through {source}")
             else:
                 stack.pop()
-                best = max((driver[bit] for bit in inputs[cell] if bit in driver), key=lambda c: level[c],
-                           default=None)
-                via[cell] = best
-                level[cell] = (level[best] if best else 0) + _weight(kinds[cell])
+                via[cell] = max(logic[cell].inputs, key=level_at, default=None)
+                levels[cell] = (level_at(via[cell]) if via[cell] is not None else 0) + logic[cell].weight
 
-    worst, last, end_name = 0, None, ""
-    for name, bits in ends:
+    for cell in logic:
+        if cell not in levels:
+            visit(cell)
+    worst, last, target = 0, None, []
+    for names, bits in ends:
         for bit in bits:
-            cell = driver.get(bit)
-            if cell is None:
-                continue
-            if cell not in level:
-                visit(cell)
-            if level[cell] > worst:
-                worst, last, end_name = level[cell], cell, name
-    path = [end_name] if last else []
-    while last:
+            if level_at(bit) > worst:
+                worst, last, target = level_at(bit), bit, names
+    path = [*target[:1]]
+    while last is not None:
         path.append(last)
-        last = via[last]
+        last = via[driver[last]] if last in driver else None
     return worst, path[::-1]

@@ -124,7 +124,7 @@ def main(arguments=None):
     parser.add_argument("--config", default="default")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--split", action="append", default=["rx_engine", "tx_engine", "read_engine"],
+    parser.add_argument("--split", action="append", default=["rx_engine", "tx_engine", "read_engine", "write_engine"],
                         help="show this block by its children")
     parser.add_argument("--paths", action="store_true", help="print the longest path of every block over the limit")
     options = parser.parse_args(arguments)

@@ -128,7 +128,7 @@ class Completions(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.states = states = RequestStates(self.config)
+        m.submodules.request_states = states = RequestStates(self.config)
         m.d.comb += [
             self.rc.ready.eq(1),
             states.opened.valid.eq(self.opened.valid), states.opened.payload.eq(self.opened.payload),

@@ -84,7 +84,7 @@ class ReadIssue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.out = out = RegisterSlice(TlpBeat(self.config.width))
+        m.submodules.out_slice = out = RegisterSlice(TlpBeat(self.config.width))
         m.submodules.unsent = unsent = Queue(self.unsent.payload.shape(), _UNSENT_DEPTH + 2)
         request = Signal(self.prompt.payload.shape())
         sent = Signal()

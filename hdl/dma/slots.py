@@ -76,7 +76,7 @@ class SlotMemory(wiring.Component):
             # Lanes before the first DW belong to the next row.
             own_row = Signal(row_bits, name=f"row{lane}")
             m.d.comb += [
-                own_row.eq(row + (lane < start)),
+                own_row.eq(row + (lane < start) if lane < self.lanes - 1 else row),
                 write.addr.eq(Cat(own_row, beat.tag)),
                 write.data.eq(turned.word_select(lane, 32)),
                 write.en.eq(self.write.valid & enables[lane]),

@@ -88,6 +88,7 @@ class HeaderInsert(wiring.Component):
         passes = Signal()
         free = ~self.o.valid | self.o.ready
         leading = beat.first & (lead != whole)
+        rows = Cat(self.header, C(0, self.width - shift_bits))
         m.d.comb += [
             total.eq(beat.bytes + shift),
             passes.eq(total > lanes),
@@ -101,7 +102,7 @@ class HeaderInsert(wiring.Component):
             with m.If(tail):
                 m.d.sync += [out.data.eq(carry), out.bytes.eq(tail_bytes), out.first.eq(0), out.last.eq(1)]
             with m.Elif(leading):
-                m.d.sync += [out.data.eq(self.header.word_select(lead, self.width)), out.bytes.eq(lanes),
+                m.d.sync += [out.data.eq(rows.word_select(lead, self.width)), out.bytes.eq(lanes),
                              out.first.eq(lead == 0), out.last.eq(0)]
                 with m.If(self.i.valid):
                     m.d.sync += lead.eq(lead + 1)

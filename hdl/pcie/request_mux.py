@@ -140,12 +140,12 @@ class RequestMux(wiring.Component):
         lasts = Cat(port.payload.last for port in sources)
         m.d.comb += [
             grant.eq(Mux(locked, last, choice)),
-            grant_valid.eq(Mux(locked, valids.bit_select(last, 1), may_start.any())),
+            grant_valid.eq(Mux(locked, (valids >> last)[0], may_start.any())),
         ]
         with m.If(take):
             m.d.sync += [taken_valid.eq(grant_valid), taken_from.eq(grant)]
             with m.If(grant_valid):
-                m.d.sync += [locked.eq(~lasts.bit_select(grant, 1)), last.eq(grant)]
+                m.d.sync += [locked.eq(~(lasts >> grant)[0]), last.eq(grant)]
         for n, port in enumerate(sources):
             granted = Signal(name=f"granted{n}")
             m.d.comb += [granted.eq(take & grant_valid & (grant == n)), port.ready.eq(granted | swallow[n])]

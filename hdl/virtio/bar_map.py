@@ -94,7 +94,8 @@ class BarMap(wiring.Component):
 
     @staticmethod
     def _inside(address, region):
-        return (address >= region.offset) & (address < region.end)
+        below_end = address < region.end
+        return (address >= region.offset) & below_end if region.offset else below_end
 
     def _answer(self, m, targets, asked, hole):
         response = self.bus.response

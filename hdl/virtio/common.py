@@ -104,7 +104,7 @@ class CommonConfig(wiring.Component):
         m = Module()
         m.submodules.registers = registers = RegisterFile(COMMON_CONFIG)
         m.submodules.negotiation = negotiation = FeatureNegotiation(self.offered)
-        m.submodules.status = status = DeviceStatus()
+        m.submodules.device_status = status = DeviceStatus()
         m.submodules.table = table = QueueTable(self.queues, self.queue_size_max)
         self._connect_bus(m, registers)
         self._connect_features(m, registers, negotiation, status)

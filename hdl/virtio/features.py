@@ -176,7 +176,7 @@ class FeatureNegotiation(wiring.Component):
 
     @staticmethod
     def _window(bits, select):
-        return Mux(select < FEATURE_BITS // 32, bits.word_select(select[:2], 32), 0)
+        return Mux(select < FEATURE_BITS // 32, (bits >> (select[:2] << 5))[:32], 0)
 
     def _is_acceptable(self, written):
         foreign = (written & ~C(self.mask, FEATURE_BITS)).any()

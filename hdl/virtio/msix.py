@@ -163,7 +163,7 @@ class MsixTable(wiring.Component):
             self._control_written.eq(access.write & in_table & is_control),
         ]
         m.d.sync += response.payload.eq(
-            Mux(in_table, row.word_select(number, 32), Mux(in_pending, self._pending.word, 0)))
+            Mux(in_table, (row >> (number << 5))[:32], Mux(in_pending, self._pending.word, 0)))
         with m.If(~access.write):
             m.d.sync += response.valid.eq(1)
 

@@ -113,7 +113,7 @@ class Engine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, transmit = self.config, self.direction is Direction.TX
-        m.submodules.table = table = QueueTable(
+        m.submodules.queue_table = table = QueueTable(
             config.pairs, config.pair_bits, ["fetch", "receive", "walk", "used", "event", "suppress"])
         m.submodules.supply = supply = Supply(config, Client.FETCH_TX if transmit else Client.FETCH_RX, self.suppress)
         m.submodules.used = used = Used(config)

@@ -41,7 +41,7 @@ class PostedMerge(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.arbiter = arbiter = Arbiter(TlpBeat(self.width), 2)
-        m.submodules.out = out = RegisterSlice(TlpBeat(self.width))
+        m.submodules.out_slice = out = RegisterSlice(TlpBeat(self.width))
         m.submodules.owners = owners = Queue(1, self.depth)
         wiring.connect(m, wiring.flipped(self.i0), arbiter.i0)
         wiring.connect(m, wiring.flipped(self.i1), arbiter.i1)

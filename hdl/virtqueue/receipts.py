@@ -57,7 +57,7 @@ class Receipts(wiring.Component):
         m = Module()
         held = Queue(Receipt(self.queue_bits), self.depth)
         m.submodules.held = ResetInserter(self.clear)(held)
-        m.submodules.out = out = RegisterSlice(Completion(self.queue_bits))
+        m.submodules.out_slice = out = RegisterSlice(Completion(self.queue_bits))
         sent = Signal(range(self.depth + 2))
         passes = held.o.valid & held.o.ready
         receipt, completion = held.o.payload, out.i.payload

@@ -128,9 +128,10 @@ class RunBuilder(wiring.Component):
         ]
         # The last used descriptor of a run is not followed by an address field.
         for lane in range(self.shape.lanes):
+            followed = lane + 1 < pending.lanes if lane + 1 < self.shape.lanes else C(0)
             m.d.comb += [
                 beat.keep[4 * lane:4 * lane + 2].eq(Mux(lane < pending.lanes, 3, 0)),
-                beat.keep[4 * lane + 2:4 * lane + 4].eq(Mux((lane + 1 < pending.lanes) | ~pending.last, 3, 0)),
+                beat.keep[4 * lane + 2:4 * lane + 4].eq(Mux(followed | ~pending.last, 3, 0)),
             ]
         for lane in range(self.shape.lanes):
             entry = self.row[lane]

@@ -1,8 +1,9 @@
 """make requirements: which tests would fail if a requirement were broken.
 
 The ledger is docs/requirements.csv. A test names the ids that it would notice being broken by the marker
-`requirements`; `docs/scope.toml` says which ids do not apply and which belong to features that are not offered, with the
-reason. Whatever is left without a test is a gap; a gap in a MUST or MUST NOT of the areas in scope fails the command.
+`requirements`; `docs/scope.toml` says which ids do not apply and which belong to features that are not offered, with
+the reason. Whatever is left without a test is a gap; a gap in a MUST or MUST NOT of the areas in scope fails the
+command.
 """
 
 import argparse

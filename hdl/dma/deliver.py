@@ -30,7 +30,7 @@ class ReadyQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.store = store = fifo.SyncFIFO(width=Shape.cast(self.shape).width, depth=self.depth)
-        m.submodules.out = out = RegisterSlice(self.shape)
+        m.submodules.out_slice = out = RegisterSlice(self.shape)
         empty = ~store.r_rdy
         m.d.comb += [
             store.w_data.eq(self.i.payload),

@@ -27,7 +27,7 @@ def rotate_priority(m, requests, last):
 
 
 class Arbiter(wiring.Component):
-    """Round-robin arbiter, packet-atomic where the payload has `first` and `last`: it then changes over between packets.
+    """Round-robin arbiter, packet-atomic where the payload has `first` and `last`: it changes over between packets.
 
     Latency 0 while the choice stands, 1 cycle to change over is hidden: the next choice is made with the last beat.
     `o.payload` depends combinationally on the inputs: put a `RegisterSlice` behind.

@@ -25,8 +25,8 @@ async def discover(bench):
     return function, virtio
 
 
-@system_test("PCI-002", "PCI-003", "PCI-005", "PCI-006", "PCI-007", "PCI-023", "PCI-049", "PCI-062", "PCI-070", "PCI-078",
-             "PCI-089", presets=("tiny", "default"))
+@system_test("PCI-002", "PCI-003", "PCI-005", "PCI-006", "PCI-007", "PCI-023", "PCI-049", "PCI-062", "PCI-070",
+             "PCI-078", "PCI-089", presets=("tiny", "default"))
 async def enumerates(bench):
     function, virtio = await discover(bench)
     identity = await bench.host.config_read(0, 4)
@@ -78,7 +78,8 @@ async def negotiates(bench):
         assert not await _try(bench, full | 1 << bit), bit
 
 
-@system_test("BAS-012", "BAS-013", "BAS-014", "NET-005", "NET-006", "NET-014", "NET-015", "NET-019", "NET-020", "NET-022")
+@system_test("BAS-012", "BAS-013", "BAS-014", "NET-005", "NET-006", "NET-014", "NET-015", "NET-019", "NET-020",
+             "NET-022")
 async def shows_its_configuration(bench):
     """Every field of the device configuration can be read before negotiation, and none can be written."""
     function, virtio = await discover(bench)

@@ -75,7 +75,8 @@ wrap_at_32768 = _wrap(32768, simulators=("verilator",), count=33_000)
 async def framings(bench):
     """Chains cut anywhere: header apart, header split, single bytes, odd addresses."""
     nic = await bench.nic(queue_size=32, buffer_slack=4096)
-    shapes = [HEADER_APART, Framing(cuts=(1,)), Framing(cuts=(11,)), Framing(cuts=(13,)), Framing(cuts=(5, 12, 60), gap=3),
+    shapes = [HEADER_APART, Framing(cuts=(1,)), Framing(cuts=(11,)), Framing(cuts=(13,)),
+              Framing(cuts=(5, 12, 60), gap=3),
               Framing(cuts=tuple(range(1, 20)), gap=1), Framing(offset=1), Framing(offset=3)]
     shapes += [Framing.random(bench.random, 72) for _ in range(60)]
     for shape in shapes:

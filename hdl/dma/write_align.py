@@ -99,7 +99,9 @@ class WriteAlign(wiring.Component):
         with m.If(free):
             m.d.sync += merged_valid.eq(go & ~void)
             for lane in range(self.width // 8):
-                from_held = (plan.position != 0) & (plan.position <= lane)
+                from_held = plan.position != 0
+                if lane < self.width // 8 - 1:
+                    from_held &= plan.position <= lane
                 m.d.sync += merged.data.word_select(lane, 8).eq(
                     Mux(from_held, held.word_select(lane, 8), self.data.payload.data.word_select(lane, 8)))
             m.d.sync += [getattr(merged, name).eq(getattr(plan, name))

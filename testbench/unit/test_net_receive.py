@@ -111,7 +111,9 @@ def wire(frames, width):
     return [beat for frame in frames for beat in axis_beats(frame, width)]
 
 
-@pytest.mark.requirements("NET-026", "NET-027", "NET-050", "NET-051", "NET-052", "NET-056", "NET-077")
+@pytest.mark.requirements(
+    "NET-026", "NET-027", "NET-050", "NET-051", "NET-052", "NET-056", "NET-077",
+    "NET-058", "NET-059", "NET-060", "NET-061", "NET-062", "NET-063", "NET-083", "NET-092")
 @pytest.mark.parametrize("width", [128, 512])
 @pytest.mark.parametrize("stall", [(0, 0, 0, 0), (0.5, 0, 0, 0), (0.3, 0.8, 0.3, 0), (0.6, 0, 0.2, 0.3)],
                          ids=["flowing", "wire late", "verdicts late", "data slow"])

@@ -141,8 +141,8 @@ class NicConfig:
 PRESETS = {
     # Small enough for Icarus, and odd enough to hit every limit soon; the largest ring costs nothing here.
     "tiny": NicConfig(name="tiny", width=128, pairs=1, queue_size_max=32768, cache_descriptors=16, fetch_batch=8,
-                      used_batch=4, used_timeout=64, used_pause=32, tags=32, read_bytes=256, reserved_tags=8, max_mtu=2000,
-                      tx_buffer=8192, rx_buffer=8192),
+                      used_batch=4, used_timeout=64, used_pause=32, tags=32, read_bytes=256, reserved_tags=8,
+                      max_mtu=2000, tx_buffer=8192, rx_buffer=8192),
     "default": NicConfig(),
     "full": NicConfig(name="full", pairs=128, cache_descriptors=64),
 }

@@ -27,7 +27,7 @@ class Bench:
     settings : dict
         circumstances of the run: link, profile, seed, manifest, ...
     options : dict
-        of the `Environment`, from the test itself; they win
+        of the `Environment`, from the test itself; they win. `environment` names another class in its place
 
     Attributes
     ----------
@@ -45,7 +45,9 @@ class Bench:
         self.settings = settings
         self.seed = settings.get("seed", 1)
         self.manifest = json.loads(Path(settings["manifest"]).read_text())
-        self.env = Environment(dut, **{"link": settings.get("link", "gen3x8"), "seed": self.seed,
+        environment = options.get("environment", Environment)
+        options = {name: value for name, value in options.items() if name != "environment"}
+        self.env = environment(dut, **{"link": settings.get("link", "gen3x8"), "seed": self.seed,
                                        "profile": settings.get("profile", "e5-warm"), **options})
         self.host, self.mac, self.memory = self.env.host, self.env.mac, self.env.memory
         self.platform = CocotbPlatform()
@@ -56,9 +58,9 @@ class Bench:
     async def start(self):
         await self.env.start()
 
-    async def nic(self, **options):
+    async def nic(self, driver=Nic, **options):
         """A driver that has started the card; options are those of `NicOptions`."""
-        nic = Nic(self.host, self.platform, **options)
+        nic = driver(self.host, self.platform, **options)
         self._nics.append(nic)
         await nic.start()
         await self.platform.sleep(SETTLE_NS)    # the doorbell of the receive buffers arrives, and they are fetched

@@ -142,6 +142,7 @@ class VirtioNetNic(wiring.Component):
             completer.poisoned_completion.eq(reads.poisoned_completion),
             completer.unsupported_received.eq(reads.unsupported_received),
             completer.abort_received.eq(reads.abort_received),
+            completer.completion_header.eq(reads.completion_header),
             completer.transactions_pending.eq(reads.outstanding != 0),
             self.tags_outstanding.eq(reads.outstanding),
             self.tags_quarantined.eq(reads.quarantined),
@@ -228,7 +229,8 @@ class VirtioNetNic(wiring.Component):
             device.all_idle.eq(self.idle),
             reads.discard.eq(quiesce), writes.discard.eq(quiesce), mux.discard.eq(quiesce),
             receive.flush.eq(quiesce), interrupts.quiesce.eq(quiesce),
-            reads.clear.eq(clear), transmit.clear.eq(clear), msix.clear.eq(clear),
+            # A read without an answer keeps its tag over a reset of the device: the answer may still come.
+            reads.clear.eq(clear & device.flr_busy), transmit.clear.eq(clear), msix.clear.eq(clear),
             msix.reset_table.eq(completer.flr),
         ]
         for engine in (rx, tx):

@@ -106,6 +106,8 @@ class Completions(wiring.Component):
         pulse with the retirement: one more tag is late
     unexpected_completion, poisoned_completion, unsupported_received, abort_received : Out(1), pulses
         `unexpected_completion` also for late ones and for those that contradict their request
+    completion_header : Out(128)
+        of the completion that these pulses are about
     """
 
     def __init__(self, config):
@@ -123,7 +125,7 @@ class Completions(wiring.Component):
             "late": Out(stream.Signature(tag, always_ready=True)),
             "timed_out": Out(1),
             "unexpected_completion": Out(1), "poisoned_completion": Out(1),
-            "unsupported_received": Out(1), "abort_received": Out(1),
+            "unsupported_received": Out(1), "abort_received": Out(1), "completion_header": Out(128),
         })
 
     def elaborate(self, platform):
@@ -150,6 +152,8 @@ class Completions(wiring.Component):
         m.d.comb += [starts.eq(came & beat.first), states.after.eq(states.state)]
         m.d.sync += [self.late.valid.eq(0), self.timed_out.eq(0), self.unexpected_completion.eq(0),
                      self.poisoned_completion.eq(0), self.unsupported_received.eq(0), self.abort_received.eq(0)]
+        with m.If(starts):
+            m.d.sync += self.completion_header.eq(beat.header)
         with m.If(~self.initialise):
             with m.If(starts):
                 self._judge(m, facts, states, ends, accepted)

@@ -63,7 +63,7 @@ class ReadEngine(wiring.Component):
         requests are not sent any more but retire DISCARDED. What is offered on `requests` stays offered
     clear : In(1)
         pulse, while `idle`: every tag is free again, late or not. Only where no late completion can come any more,
-        as after a Function Level Reset
+        as after a Function Level Reset; a reset of the device alone leaves late tags alone
     request_shift : Out(4)
         log2 of the request size, for `requests_of`
     part_requests : Out
@@ -75,6 +75,8 @@ class ReadEngine(wiring.Component):
     quarantined : Out(range(tags + 1))
         tags that a timed-out request keeps out of use until its last completion comes
     unexpected_completion, timeout_error, poisoned_completion, unsupported_received, abort_received : Out(1), pulses
+    completion_header : Out(128)
+        of the completion that a pulse is about
     """
 
     def __init__(self, config):
@@ -95,7 +97,7 @@ class ReadEngine(wiring.Component):
             "request_shift": Out(4), "part_requests": Out(range(config.tags // 4 + 1)),
             "idle": Out(1), "outstanding": count, "quarantined": count,
             "unexpected_completion": Out(1), "timeout_error": Out(1), "poisoned_completion": Out(1),
-            "unsupported_received": Out(1), "abort_received": Out(1),
+            "unsupported_received": Out(1), "abort_received": Out(1), "completion_header": Out(128),
         })
 
     def elaborate(self, platform):
@@ -225,4 +227,5 @@ class ReadEngine(wiring.Component):
             self.poisoned_completion.eq(completions.poisoned_completion),
             self.unsupported_received.eq(completions.unsupported_received),
             self.abort_received.eq(completions.abort_received),
+            self.completion_header.eq(completions.completion_header),
         ]

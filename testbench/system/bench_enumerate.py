@@ -94,11 +94,11 @@ async def shows_its_configuration(bench):
     assert [await virtio.read_config(name) for name in expected] == before
 
 
-@system_test("PCI-036", "PCI-042", "PCI-043", "PCI-044", "PCI-060")
+@system_test("PCI-036", "PCI-042", "PCI-043", "PCI-044", "PCI-060", "NET-003")
 async def queue_windows(bench):
     _, virtio = await discover(bench)
     queues = await virtio.read("num_queues")
-    assert queues == bench.manifest["queues"]
+    assert queues == bench.manifest["queues"] == 2 * bench.parameter("pairs")      # and no control queue
     for index in (0, queues - 1):
         assert await virtio.queue_limit(index) == bench.parameter("queue_size_max")
     await virtio.write("queue_select", queues)

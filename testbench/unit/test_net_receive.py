@@ -113,7 +113,8 @@ def wire(frames, width):
 
 @pytest.mark.requirements(
     "NET-026", "NET-027", "NET-050", "NET-051", "NET-052", "NET-056", "NET-077",
-    "NET-058", "NET-059", "NET-060", "NET-061", "NET-062", "NET-063", "NET-083", "NET-092")
+    "NET-058", "NET-059", "NET-060", "NET-061", "NET-062", "NET-063", "NET-083", "NET-092",
+    "NET-023", "NET-152")
 @pytest.mark.parametrize("width", [128, 512])
 @pytest.mark.parametrize("stall", [(0, 0, 0, 0), (0.5, 0, 0, 0), (0.3, 0.8, 0.3, 0), (0.6, 0, 0.2, 0.3)],
                          ids=["flowing", "wire late", "verdicts late", "data slow"])

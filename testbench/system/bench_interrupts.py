@@ -213,7 +213,7 @@ async def no_wake_up_is_lost(bench):
     assert nic.statistics["waits"] > 60
 
 
-@system_test("PKD-039", "PCI-064", timeout_us=5000)
+@system_test("PCI-064", timeout_us=5000)
 async def no_wake_up_is_lost_by_pin(bench):
     nic = await bench.nic(queue_size=8, interrupts="intx")
     await _busy_both_ways(bench, nic, 100)

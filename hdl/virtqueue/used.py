@@ -32,7 +32,7 @@ class Used(wiring.Component):
     Parameters
     ----------
     config : NicConfig
-        takes width, pairs, pair_bits, used_batch, used_timeout, used_pause
+        takes width, pairs, pair_bits, used_batch, used_timeout
 
     Attributes
     ----------
@@ -67,7 +67,6 @@ class Used(wiring.Component):
         self.queue_bits = config.pair_bits
         self.queues = config.pairs
         self.timeout = config.used_timeout
-        self.pause = config.used_pause
         self.shape = RunShape(config.width, config.used_batch)
         queue = data.StructLayout({"queue": self.queue_bits})
         super().__init__({
@@ -89,7 +88,7 @@ class Used(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         shape = self.shape
-        m.submodules.collector = collector = RunCollector(self.queue_bits, shape, self.timeout, self.pause)
+        m.submodules.collector = collector = RunCollector(self.queue_bits, shape, self.timeout)
         m.submodules.runs = runs = Queue(collector.runs.signature.members["payload"].shape, 8)
         m.submodules.builder = builder = RunBuilder(self.width, self.queue_bits, shape)
         m.submodules.entries = entries = Memory(

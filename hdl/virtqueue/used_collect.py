@@ -51,11 +51,9 @@ class RunCollector(wiring.Component):
     """Appends each completion to its queue's run and closes runs.
 
     A run is closed when it is full (`used_batch` or Max_Payload_Size), at the ring's end, where the next slot would
-    begin a 4 KiB page, after a buffer of several slots, when nothing of the queue follows at once, and when its time is
-    up. That nothing follows closes a run only when none was closed in the last `pause` cycles: what comes one by one
-    but fast is worth waiting for, what comes after a silence goes at once. The used position advances by the buffer's
-    slots; slots skipped that way are in no run, so they are never written: the driver may own them again as soon as the
-    used descriptor is visible.
+    begin a 4 KiB page, after a buffer of several slots, when nothing of the queue follows at once, and when its time
+    is up. The used position advances by the buffer's slots; slots skipped that way are in no run, so they are never
+    written: the driver may own them again as soon as the used descriptor is visible.
 
     One completion every 2 cycles: in the first, the queue's state and configuration are read, in the second the next
     state is computed and written. A closed run is offered in that second cycle. Waits while the queue's rows are full
@@ -70,8 +68,6 @@ class RunCollector(wiring.Component):
     shape : RunShape
     timeout : int
         cycles a run stays open
-    pause : int
-        cycles after a run was closed during which the next one waits for company
 
     Attributes
     ----------
@@ -93,11 +89,10 @@ class RunCollector(wiring.Component):
         no open run, no completion in work
     """
 
-    def __init__(self, queue_bits, shape, timeout, pause):
+    def __init__(self, queue_bits, shape, timeout):
         self.queue_bits = queue_bits
         self.shape = shape
         self.timeout = timeout
-        self.pause = pause
         super().__init__({
             "completions": In(stream.Signature(Completion(queue_bits))),
             "config_queue": Out(queue_bits),
@@ -168,7 +163,6 @@ class RunCollector(wiring.Component):
         count = Signal(shape.count)
         position = Signal(Position)
         close = Signal()
-        self._calm = Signal(init=1)
         self._advance(m, count, position, close)
 
         row = Signal(shape.row_bits + 1)
@@ -199,12 +193,6 @@ class RunCollector(wiring.Component):
             timer.closed.eq(step & (state.count != 0) & close),
             timer.clear.eq(self.discard | self.initialise.valid),
         ]
-        pause = Signal(range(self.pause + 1))
-        m.d.sync += self._calm.eq((pause <= 1) & ~(step & close))
-        with m.If(step & close):
-            m.d.sync += pause.eq(self.pause)
-        with m.Elif(pause != 0):
-            m.d.sync += pause.eq(pause - 1)
         m.d.comb += [
             self._write.addr.eq(Mux(self.initialise.valid, self.initialise.queue, item.queue)),
             self._write.data.position.eq(position),
@@ -243,5 +231,5 @@ class RunCollector(wiring.Component):
                 count.eq(self._state.count + 1),
                 position.index.eq(Mux(wraps, beyond, forward)),
                 position.wrap.eq(old.wrap ^ wraps),
-                close.eq((count >= limit) | (item.slots != 1) | wraps | at_page_end | (~item.behind & self._calm)),
+                close.eq((count >= limit) | (item.slots != 1) | wraps | at_page_end | ~item.behind),
             ]

@@ -95,18 +95,6 @@ def test_timer_closes_the_oldest_run_first():
     rig.check(items)
 
 
-def test_what_follows_soon_waits_for_company():
-    """The first goes at once; those that come one by one within `used_pause` share a write when their time is up."""
-    rig = Rig(make_config(timeout=40, pause=30), [(0x10000, 64)])
-    items = [completion(0, n) for n in range(6)]
-    rig.put(items)
-    tlps = rig.run()
-    assert [len(tlp.slots) for tlp in tlps] == [1, 5]
-    assert rig.first_beat[0] - rig.taken[0] == 4
-    assert 40 <= rig.first_beat[1] - rig.taken[1] <= 40 + 6
-    rig.check(items)
-
-
 def test_latency():
     """A completion with nothing behind it is on the way after 4 cycles."""
     rig = Rig(make_config(), [(0x10000, 64)])

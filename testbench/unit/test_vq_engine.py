@@ -12,7 +12,7 @@ from testbench.unit.packed_ring import INDIRECT
 from testbench.unit.vq_host import BUFFERS, Host
 
 SMALL = NicConfig(width=128, pairs=4, queue_size_max=64, cache_descriptors=8, fetch_batch=4, used_batch=4,
-                  used_timeout=30, used_pause=0, tags=32, reserved_tags=8, read_bytes=128, max_mtu=1500, tx_buffer=8192,
+                  used_timeout=30, tags=32, reserved_tags=8, read_bytes=128, max_mtu=1500, tx_buffer=8192,
                   rx_buffer=8192)
 
 

@@ -34,7 +34,7 @@ class Receipts(wiring.Component):
     sent : In(1)
         pulse: the next packet has its place in the posted order; may precede its receipt
     behind : In(1)
-        another frame follows
+        another frame follows, beyond those whose receipts are inside
     clear : In(1)
         forget all
     completions : stream of Completion out
@@ -68,7 +68,9 @@ class Receipts(wiring.Component):
             held.o.ready.eq(out.i.ready & (sent != 0)),
             completion.queue.eq(receipt.queue), completion.id.eq(receipt.id),
             completion.length.eq(receipt.length), completion.written.eq(1),
-            completion.slots.eq(receipt.slots), completion.behind.eq(self.behind),
+            completion.slots.eq(receipt.slots),
+            # A frame whose buffer was handed out is behind as well, though no longer among those that wait.
+            completion.behind.eq(self.behind | (held.level > 1)),
             self.idle.eq((held.level == 0) & ~self.completions.valid),
         ]
         with m.If(self.clear):

@@ -57,16 +57,18 @@ async def no_reads_for_a_while(bench):
     nic = await bench.nic(queue_size=16, polling=True)
     bench.host.hold_reads(True)
     await bench.clocks(50)
-    await nic.send(bench.frame(100))
+    await nic.send_many([bench.frame(100) for _ in range(10)])
     frames = [bench.frame(longest=300) for _ in range(4)]
     for frame in frames:
         bench.mac.send(frame)
     for frame in frames:
         assert await nic.receive(timeout_ns=NEVER_NS) == frame
+    await bench.platform.sleep(STANDSTILL_NS)
     assert not bench.mac.captured
     assert await nic.virtio.status() == 15
     bench.host.hold_reads(False)
-    await bench.wire()
+    for _ in range(10):
+        await bench.wire()
     await receive_some(bench, nic, 8)
 
 
@@ -141,8 +143,8 @@ async def doorbells_without_a_gap(bench):
     nic = await bench.nic(queue_size=32, polling=True)
     queue = nic.transmitters[0]
     for _ in range(100):
-        await bench.host.mmio_write(queue._doorbell_at, *queue._doorbell)
-        await bench.host.mmio_write(nic.receivers[0]._doorbell_at, *nic.receivers[0]._doorbell)
+        await bench.host.mmio_write(queue.doorbell_at, *queue._doorbell)
+        await bench.host.mmio_write(nic.receivers[0].doorbell_at, *nic.receivers[0]._doorbell)
     frames = [bench.frame(longest=200) for _ in range(20)]
     await nic.send_many(frames, batch=1)
     for frame in frames:

@@ -11,7 +11,7 @@ SIM    ?= verilator
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: all run test verilog regress waves bench synth requirements lint help clean setup
+.PHONY: all run test verilog regress waves bench synth requirements mutate lint help clean setup
 .DEFAULT_GOAL := all
 
 all: run  ## build the card, replay the sample capture through it both ways, print what it cost
@@ -41,6 +41,9 @@ synth: $(STAMP)  ## LUT, FF, BRAM and longest LUT path per block; CONFIG=
 
 requirements: $(STAMP)  ## every requirement of the ledger and the tests that would notice it being broken
 	@$(BIN)/python -m sim.requirements
+
+mutate: $(STAMP)  ## break requirements in a copy of the RTL and see tests notice; N= how many, SEED=, IDS="..."
+	@$(BIN)/python -m sim.mutate $(IDS) --count $(or $(N),10) --seed $(or $(SEED),1)
 
 lint: $(STAMP)  ## the sources, and the generated Verilog
 	@$(BIN)/ruff check .

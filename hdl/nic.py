@@ -228,7 +228,7 @@ class VirtioNetNic(wiring.Component):
                                                       interrupts)).all()),
             device.all_idle.eq(self.idle),
             reads.discard.eq(quiesce), writes.discard.eq(quiesce), mux.discard.eq(quiesce),
-            receive.flush.eq(quiesce), interrupts.quiesce.eq(quiesce),
+            receive.flush.eq(quiesce), transmit.discard.eq(quiesce), interrupts.quiesce.eq(quiesce),
             # A read without an answer keeps its tag over a reset of the device: the answer may still come.
             reads.clear.eq(clear & device.flr_busy), transmit.clear.eq(clear), msix.clear.eq(clear),
             msix.reset_table.eq(completer.flr),

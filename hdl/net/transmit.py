@@ -50,6 +50,8 @@ class Transmit(wiring.Component):
         one per packet, dropped ones included; while it stands still, `room` falls before one could be lost
     eth_tx_tdata, eth_tx_tkeep, eth_tx_tvalid, eth_tx_tlast : Out; eth_tx_tready : In(1)
         AXI4-Stream
+    discard : In(1)
+        a reset is under way: take whatever comes, room or not, and forget it; what is complete still leaves
     clear : In(1)
         forget what has come of a packet whose rest will not come; while `idle`
     idle : Out(1)
@@ -83,7 +85,7 @@ class Transmit(wiring.Component):
             "completions": Out(stream.Signature(Completion(config.pair_bits))),
             "eth_tx_tdata": Out(config.width), "eth_tx_tkeep": Out(config.bytes_per_beat),
             "eth_tx_tvalid": Out(1), "eth_tx_tready": In(1), "eth_tx_tlast": Out(1),
-            "clear": In(1), "idle": Out(1),
+            "discard": In(1), "clear": In(1), "idle": Out(1),
             "sent": Out(1), "sent_bytes": Out(range(config.max_frame + 1)),
             "dropped_malformed": Out(1), "dropped_error": Out(1),
         })
@@ -106,14 +108,15 @@ class Transmit(wiring.Component):
             judge.beat.eq(self.i.payload), judge.taken.eq(self.i.valid & self.i.ready), judge.clear.eq(self.clear),
             strip.packet_ends.eq(judge.packet_ends), strip.good.eq(judge.good), strip.cut.eq(judge.cut),
             strip.clear.eq(self.clear),
-            buffer.write.eq(strip.write), buffer.row.eq(strip.row),
-            buffer.commit.eq(strip.commit), buffer.abort.eq(strip.abort),
-            completions.i.valid.eq(judged & judge.ended & ~judge.discarded),
+            buffer.write.eq(strip.write & ~self.discard), buffer.row.eq(strip.row),
+            buffer.commit.eq(strip.commit & ~self.discard),
+            buffer.abort.eq(strip.abort | (strip.commit & self.discard)),
+            completions.i.valid.eq(judged & judge.ended & ~judge.discarded & ~self.discard),
             completions.i.payload.eq(judge.completion),
             self.idle.eq(strip.idle & ~judged & ~completions.o.valid),
         ]
         self._watch_room(m, buffer, completions, strip)
-        self._count(m, judged & judge.ended, judge)
+        self._count(m, judged & judge.ended & ~self.discard, judge)
         for name in ("tdata", "tkeep", "tvalid", "tlast"):
             m.d.comb += getattr(self, f"eth_tx_{name}").eq(getattr(axis, name))
         m.d.comb += axis.tready.eq(self.eth_tx_tready)
@@ -122,9 +125,9 @@ class Transmit(wiring.Component):
     def _watch_room(self, m, buffer, completions, strip):
         """`room` reserves for what may be on its way; `enable` stops a read engine that sends without asking."""
         m.d.sync += [
-            self.room.eq((buffer.used <= self._rows - self._reserve)
+            self.room.eq(self.discard | (buffer.used <= self._rows - self._reserve)
                          & (completions.level <= COMPLETIONS - self.flight_beats - PIPELINE_BEATS)),
-            strip.enable.eq((buffer.used <= self._rows - PIPELINE_BEATS)
+            strip.enable.eq(self.discard | (buffer.used <= self._rows - PIPELINE_BEATS)
                             & (completions.level <= COMPLETIONS - PIPELINE_BEATS)),
         ]
 

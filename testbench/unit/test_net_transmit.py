@@ -324,3 +324,20 @@ def test_clear_forgets_half_a_packet():
 def test_bad_parameters(arguments, message):
     with pytest.raises(ValueError, match=message):
         Transmit(CONFIGS[512], **arguments)
+
+
+def test_a_reset_does_not_wait_for_the_wire():
+    """With `discard` everything is taken, though the wire stands still and the buffer is full; nothing of it leaves."""
+    beats = [beat for number in range(20) for beat in beats_of([bytes(1500)], 512, number=number)]
+    bench = Bench(beats, collect=False)
+
+    async def reset(ctx):
+        await ctx.tick().repeat(400)
+        assert not ctx.get(bench.dut.room)
+        ctx.set(bench.dut.discard, 1)
+        ctx.set(bench.dut.completions.ready, 1)
+        await ctx.tick().repeat(600)
+        assert ctx.get(bench.dut.room) and ctx.get(bench.dut.idle)
+    bench.process(reset)
+    bench.run()
+    assert bench.counts["sent"] < 20

@@ -71,6 +71,14 @@ async def a_few_resets_in_mid_flight(bench):
     await _resets(bench, 5)
 
 
+async def drained(bench):
+    """Frames that were complete when the reset came may still leave; wait until none does."""
+    while True:
+        await bench.clocks(700)
+        if not bench.forget_wire():
+            return
+
+
 async def _resets(bench, rounds):
     for turn in range(rounds):
         nic = await bench.nic(queue_size=bench.random.choice((4, 16, 33)),
@@ -82,7 +90,7 @@ async def _resets(bench, rounds):
             await silent(bench)
         while not bench.mac.idle:
             await bench.clocks(8)
-        bench.forget_wire()
+        await drained(bench)
 
 
 async def _reset_behind(bench, hold, release, held_ns=8000):

@@ -3,6 +3,7 @@
 from testbench.driver.framing import HEADER_APART, Framing
 from testbench.driver.ring import RingStyle
 from testbench.system.case import system_test
+from testbench.system.echo import Echo
 
 
 async def echo(bench, nic, frames, *, framing=None, batch=None):
@@ -58,7 +59,10 @@ def _wrap(size, simulators=("verilator", "icarus"), count=None):
         nic = await bench.nic(queue_size=size, buffer_slack=0, buffer_align=4 if size > 1024 else 4096,
                               receive_buffers=min(size, 4096))
         frames = [bench.frame(longest=200) for _ in range(count or min(3 * size + 7, 600))]
-        assert await echo(bench, nic, frames, batch=max(1, min(16, size // 2))) == frames
+        if size > 1024:     # more frames than the receive FIFO holds would be under way
+            await Echo(bench, nic, batch=16).run(frames)
+        else:
+            assert await echo(bench, nic, frames, batch=max(1, min(16, size // 2))) == frames
     return wrap
 
 

@@ -74,13 +74,18 @@ class Sample:
         yield (self.link(a, b, vlan) / self.network(a, b, v6)
                / UDP(sport=self.rng.randrange(49152, 65536), dport=53) / query)
 
+    def _payload(self, length):
+        """Random bytes that no dissector takes for RTP or RTCP, whose first two bits are a version of 2."""
+        data = self.rng.randbytes(length)
+        return bytes([data[0] & 0x3f]) + data[1:] if data else data
+
     def call(self, a, b, vlan, v6):
         ports = [self.rng.randrange(16384, 32768) for _ in range(2)]
         length = self.rng.choice((20, 160, 480, 1200))
         for i in range(self.rng.randrange(10, 30)):
             source, target, sport, dport = (a, b, *ports) if i % 2 else (b, a, *ports[::-1])
             yield (self.link(source, target, vlan) / self.network(source, target, v6)
-                   / UDP(sport=sport, dport=dport) / Raw(self.rng.randbytes(length)))
+                   / UDP(sport=sport, dport=dport) / Raw(self._payload(length)))
 
     def page(self, a, b, vlan, v6):
         """A TCP connection: three to open, a request, full segments with an acknowledgement to every two, the end."""

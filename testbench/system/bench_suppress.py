@@ -31,7 +31,7 @@ async def until(bench, done, progress):
         await bench.platform.sleep(STANDS_NS)
 
 
-@system_test("FEA-018", "PKD-036", "PKD-040", "PKD-044", "PKD-045", gbps=10, timeout_us=10_000,
+@system_test("PKD-047", "FEA-018", "PKD-036", "PKD-040", "PKD-044", "PKD-045", gbps=10, timeout_us=10_000,
              presets=("tiny", "default"))
 async def transmit_doorbells(bench):
     """Bursts and pauses at random. The card may switch doorbells off only while it looks by itself."""

@@ -18,6 +18,7 @@ from .virtio.device import VirtioDevice
 from .virtio.interrupts import Interrupts
 from .virtio.msix import MsixTable
 from .virtio.queue_map import QueueMap, Role
+from .virtio.spec import Feature
 from .virtqueue.engine import Direction, Engine
 from .virtqueue.spec import DropCause
 
@@ -233,7 +234,10 @@ class VirtioNetNic(wiring.Component):
             reads.clear.eq(clear & device.flr_busy), transmit.clear.eq(clear), msix.clear.eq(clear),
             msix.reset_table.eq(completer.flr),
         ]
+        negotiated = {"notification_data": Feature.NOTIFICATION_DATA, "event_index": Feature.EVENT_IDX,
+                      "in_order": Feature.IN_ORDER, "indirect": Feature.INDIRECT_DESC}
         for engine in (rx, tx):
+            m.d.comb += [engine.features[name].eq(device.features[bit]) for name, bit in negotiated.items()]
             m.d.comb += [engine.live.eq(device.live), engine.quiesce.eq(quiesce), engine.clear.eq(clear)]
 
     def _count(self, m, counters, receive, transmit, reads, rx):

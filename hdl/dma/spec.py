@@ -28,6 +28,9 @@ class Client(enum.Enum, shape=3):
     EVENT_RX = 2   # driver event suppression of receive queues
     EVENT_TX = 3   # driver event suppression of transmit queues
     DATA_TX = 4    # frames to send
+    TABLE_RX = 5   # indirect tables of receive queues
+    TABLE_TX = 6   # indirect tables of transmit queues
+    CONTROL = 7    # everything the control queue reads
 
 
 class ReadStatus(enum.Enum, shape=3):

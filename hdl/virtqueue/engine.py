@@ -12,7 +12,7 @@ from .event import Event
 from .posted import PostedMerge
 from .queue_table import QueueTable
 from .reader import Reader
-from .spec import Completion, Configure, Doorbell, Frame, Verdict
+from .spec import Completion, Configure, Doorbell, EngineFeatures, Frame, Verdict
 from .supply import Supply
 from .suppress import Suppress
 from .used import Used
@@ -49,6 +49,7 @@ class Engine(wiring.Component):
 
     Attributes
     ----------
+    features : In(EngineFeatures)
     live : In(1)
         DRIVER_OK: queues are served
     quiesce : In(1)
@@ -86,6 +87,7 @@ class Engine(wiring.Component):
         bits, width = config.pair_bits, config.width
         reads, beats = stream.Signature(ReadCommand(bits)), stream.Signature(ReadBeat(width, bits))
         ports = {
+            "features": In(EngineFeatures),
             "live": In(1), "quiesce": In(1), "clear": In(1), "idle": Out(1),
             "doorbells": In(stream.Signature(Doorbell(bits))),
             "configure": In(Configure(bits)),

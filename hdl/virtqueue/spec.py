@@ -7,7 +7,7 @@ about a format.
 from amaranth.lib import data, enum
 
 __all__ = ["Descriptor", "EventFlags", "EventSuppression", "QueueConfig", "Position", "Chain", "Completion",
-           "FRAME_BITS", "Pulse", "Doorbell", "Configure", "Frame", "DropCause", "Verdict"]
+           "FRAME_BITS", "EngineFeatures", "Pulse", "Doorbell", "Configure", "Frame", "DropCause", "Verdict"]
 
 
 # Bits of a frame's length, virtio header included.
@@ -80,6 +80,15 @@ class Completion(data.StructLayout):
 
     def __init__(self, pair_bits):
         super().__init__({"queue": pair_bits, "id": 16, "length": 32, "written": 1, "slots": 16, "behind": 1})
+
+
+class EngineFeatures(data.Struct):
+    """What was negotiated that an engine cares about, constant while the device is live: VIRTIO_F_NOTIFICATION_DATA,
+    VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER, VIRTIO_F_INDIRECT_DESC."""
+    notification_data: 1
+    event_index: 1
+    in_order: 1
+    indirect: 1
 
 
 class Pulse(data.StructLayout):

@@ -42,6 +42,8 @@ PROFILES = {profile.name: profile for profile in (
     Profile("e5-remote", (640, 665, 780, 850, 920, 2400)),
     Profile("iommu-4k", (560, 880, 1000, 1100, 1300, 5000)),
     Profile("e3-tail", (493, 1213, 3000, 4700, 10000, 50000)),
+    fixed(1000, "1us"),
+    fixed(2000, "2us"),
     fixed(0, "zero"),
 )}
 

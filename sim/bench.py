@@ -1,65 +1,116 @@
-"""make bench: what the RTL reaches of what the link allows, for 64-byte frames out, in, and both ways at once.
+"""make bench: what the RTL reaches of what link and bus allow, row by row.
 
-One queue pair with rings of 1024, buffers aligned to 4 KiB, a driver that polls and costs nothing, Gen3 x8 and the host
-latencies of profile e5-warm. Means over a window after the warm-up; the bound is that of the batch policy. With both
-ways at once, a packet is one out and one in: frames come in as fast as others go out.
+Buffers stand on 4 KiB boundaries and the driver costs nothing: it polls, and keeps its rings as full as whole batches
+let it. Means over a window after the warm-up; the bound is that of the row's policy, whatever was measured. With both
+ways at once a packet is one out and one in. The latency rows send frames one by one through an idle card.
 """
 
 import argparse
+import fnmatch
 import json
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
 
 from rich.console import Console
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hdl.config import ConfigError
 from hdl.generate import configuration
-from model.latency import PROFILES
-from model.link import LINKS, Link, Traffic, bound
+from model.link import Link
 
+from .bench_report import print_latencies, print_rows
+from .bench_rows import FCS, POLICIES, rows
 from .rtl import TOP, verilog_of
 from .simulators import BUILD, SimulatorError, build, check_simulator, run
 
-__all__ = ["DIRECTIONS", "main", "measure"]
+__all__ = ["Bench", "main"]
 
 RESULTS = BUILD
-DIRECTIONS = ("tx", "rx", "both")
-FRAME = 60              # bytes without FCS: 64 on the wire
 WARM_UP_NS = 20_000
-WINDOW_NS, QUICK_NS = 100_000, 20_000
+WINDOW_NS, QUICK_NS = 40_000, 20_000
+WINDOW_PACKETS = 200                # where they are so long that the window has fewer, it is longer
+LATENCY_FRAMES, QUICK_FRAMES = 100, 20
 
 
-def measure(built, manifest, config, direction, *, link, profile, frame, window_ns, seed=1):
-    """One row: a dict of figures. Raises `AssertionError` for what the run found wrong."""
-    directory = RESULTS / "bench" / direction
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "result.json"
-    path.unlink(missing_ok=True)
-    settings = {"manifest": str(manifest), "link": link, "profile": profile, "seed": seed, "bench": {
-        "direction": direction, "frame": frame, "warm_up_ns": WARM_UP_NS, "window_ns": window_ns,
-        "result": str(path)}}
-    outcome = run(built, "testbench.system.job_bench", environment={"NIC_RUN": json.dumps(settings)},
-                  directory=directory, seed=seed)
-    if not outcome.ok or not path.exists():
-        raise AssertionError(f"{direction}: {outcome.summary()} (log: {outcome.log})")
-    return _figures(json.loads(path.read_text()), config, direction, link, frame)
+class Bench:
+    """Builds what the rows need, and measures them.
+
+    Parameters
+    ----------
+    window_ns : int
+    frames : int
+        of each latency row
+    seed : int
+    settings : list of "KEY=VALUE"
+        changes of every configuration
+    """
+
+    def __init__(self, *, window_ns, frames, seed=1, settings=()):
+        self.window_ns, self.frames, self.seed, self.settings = window_ns, frames, seed, list(settings)
+        self._built = {}
+
+    def prepare(self, names):
+        """Build the configurations of these names. Raises `ConfigError` and `SimulatorError`."""
+        check_simulator("verilator")
+        for name in dict.fromkeys(names):
+            config = configuration(name, self.settings)
+            verilog = verilog_of(config)
+            print(f"bench: simulation of {config.name!r} (minutes the first time, then cached)", flush=True)
+            self._built[name] = config, verilog.with_suffix(".json"), build(
+                "verilator", TOP, [verilog], label=config.name)
+
+    def _run(self, row, module, job):
+        config, manifest, built = self._built[row.config]
+        directory = RESULTS / "bench" / str(row)
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{module}.json"
+        path.unlink(missing_ok=True)
+        policy = POLICIES[row.policy]
+        job |= {"frame": row.frame - FCS, "ring": row.ring, "queues": row.queues, "features": policy.features,
+                "driver": policy.driver, "result": str(path)}
+        settings = {"manifest": str(manifest), "link": row.link, "profile": row.profile, "seed": self.seed,
+                    "bench": job}
+        started = time.perf_counter()
+        outcome = run(built, f"testbench.system.{module}", environment={"NIC_RUN": json.dumps(settings)},
+                      directory=directory, seed=self.seed)
+        if not outcome.ok or not path.exists():
+            raise AssertionError(f"{row}: {outcome.summary()} (log: {outcome.log})")
+        return config, json.loads(path.read_text()), time.perf_counter() - started
+
+    def measure(self, row):
+        """Figures of a row, as a dict. Raises `AssertionError` for what the run found wrong."""
+        longer = max(1, WINDOW_PACKETS * 1e3 / row.bound(self._built[row.config][0], mps=256, mrrs=512).mpps
+                     / self.window_ns)
+        config, result, seconds = self._run(row, "job_bench", {
+            "direction": row.direction, "warm_up_ns": round(WARM_UP_NS * longer),
+            "window_ns": round(self.window_ns * longer)})
+        return asdict(row) | _figures(result, row, config) | {"seconds": seconds}
+
+    def latency(self, row):
+        """Cycles of an idle card, as a dict."""
+        _, result, _ = self._run(row, "job_latency", {"frames": self.frames})
+        return asdict(row) | result
 
 
-def _figures(result, config, direction, link, frame):
-    sent, received = result["sent"], result["received"]
-    packets = max(1, {"tx": sent, "rx": received, "both": min(sent, received)}[direction])
+def _figures(result, row, config):
+    sent, received = sum(result["sent"]), sum(result["received"])
+    packets = max(1, {"tx": sent, "rx": received, "both": min(sent, received)}[row.direction])
     pcie, window = result["pcie"], result["window_ns"]
-    wire = Link(link, mps=result["max_payload"])
-    limit = bound(wire, direction, frame, mrrs=result["max_read_request"], width=config.width)
-    up, down = Traffic(direction, frame, mps=result["max_payload"], mrrs=result["max_read_request"]).bytes()
-    budget = wire.spec_bytes(window)
+    sizes = {"mps": result["max_payload"], "mrrs": result["max_read_request"]}
+    limit = row.bound(config, **sizes)
+    up, down = row.formula(**sizes)
+    budget = Link(row.link, mps=result["max_payload"]).spec_bytes(window)
     mpps = packets * 1e3 / window
+    shares = [counts for counts in (result["sent"], result["received"]) if sum(counts)]
     return {
-        "direction": direction, "frame": frame, "packets": packets, "window_us": window / 1e3, "mpps": mpps,
+        "packets": packets, "warm_up_us": result["warm_up_ns"] / 1e3, "window_us": window / 1e3,
+        "mpps": mpps, "gbps": mpps * (row.frame - FCS) * 8 / 1e3,
         "tx_mpps": sent * 1e3 / window, "rx_mpps": received * 1e3 / window,
-        "bound_mpps": limit.mpps, "bound_by": limit.name, "ratio": mpps / limit.mpps,
+        "bound_mpps": limit.mpps, "bound_by": limit.name, "bounds": limit.parts, "ratio": mpps / limit.mpps,
+        "fairness": min((_jain(counts) for counts in shares), default=0.0),
         "reads_in_flight_mean": pcie["in_flight"]["mean"], "reads_in_flight_max": pcie["in_flight"]["max"],
         "descriptors_per_fetch": pcie["descriptors_per_fetch"], "used_per_write": pcie["used_per_write"],
         "up_bytes": pcie["up_bytes"] / packets, "up_formula": up, "up_busy": pcie["up_bytes"] / budget,
@@ -69,79 +120,70 @@ def _figures(result, config, direction, link, frame):
     }
 
 
-COLUMNS = (
-    ("Mpps", lambda r: f"{r['mpps']:.1f}"),
-    ("bound", lambda r: f"{r['bound_mpps']:.1f} ({r['bound_by']})"),
-    ("ratio", lambda r: f"{r['ratio']:.3f}"),
-    ("reads in flight\nmean / max", lambda r: f"{r['reads_in_flight_mean']:.0f} / {r['reads_in_flight_max']}"),
-    ("descriptors\nper fetch", lambda r: f"{r['descriptors_per_fetch']:.1f}"),
-    ("used\nper write", lambda r: f"{r['used_per_write']:.1f}"),
-    ("bytes up\nmeasured / formula", lambda r: f"{r['up_bytes']:.1f} / {r['up_formula']:.1f}"),
-    ("bytes down\nmeasured / formula", lambda r: f"{r['down_bytes']:.1f} / {r['down_formula']:.1f}"),
-    ("link busy\nup / down", lambda r: f"{r['up_busy']:.2f} / {r['down_busy']:.2f}"),
-    ("per packet\ndoorbells / MSI-X", lambda r: f"{r['doorbells_per_packet']:.3f} / {r['messages_per_packet']:.3f}"),
-)
-
-
-def _table(console, title, rows):
-    table = Table(title=title)
-    table.add_column("64-byte frames" if rows[0]["frame"] == FRAME else f"{rows[0]['frame'] + 4}-byte frames")
-    for name, _ in COLUMNS:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(row["direction"], *[show(row) for _, show in COLUMNS])
-    console.print(table)
+def _jain(counts):
+    """Jain's fairness index: 1 if all are equal."""
+    return sum(counts) ** 2 / (len(counts) * sum(count * count for count in counts))
 
 
 def _options(arguments):
     parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help=f"a window of {QUICK_NS // 1000} µs")
-    parser.add_argument("--config", default="default")
+    parser.add_argument("--quick", action="store_true", help=f"few rows, a window of {QUICK_NS // 1000} µs")
+    parser.add_argument("--match", default="*", metavar="PATTERN",
+                        help="only rows whose name fits: group-direction-frame-link-policy-profile-queues-ring-config")
+    parser.add_argument("--config", help="this preset in place of the default one")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--link", default="gen3x8")
-    parser.add_argument("--profile", default="e5-warm")
-    parser.add_argument("--frame", type=int, default=FRAME, help="bytes of a frame without FCS, 14 to 1514")
-    parser.add_argument("--only", choices=DIRECTIONS, action="append", help="this row alone")
+    parser.add_argument("--window", type=int, metavar="µs", help="length of the window")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)
 
 
-def _measure_all(options, config):
-    check_simulator("verilator")
-    verilog = verilog_of(config)
-    print(f"bench: simulation of {config.name!r} (minutes the first time, then cached)", flush=True)
-    built = build("verilator", TOP, [verilog], label=config.name)
-    window = QUICK_NS if options.quick else WINDOW_NS
-    with ThreadPoolExecutor(max(1, options.jobs)) as pool:      # each row is a process of its own
-        return list(pool.map(lambda direction: measure(
-            built, verilog.with_suffix(".json"), config, direction, link=options.link, profile=options.profile,
-            frame=options.frame, window_ns=window, seed=options.seed), options.only or DIRECTIONS))
+def _measure_all(bench, console, wanted, jobs):
+    """([row], [problem]): figures in the order of `wanted`, and what went wrong."""
+    results, problems = {}, []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(max(1, jobs)) as pool:
+        task = progress.add_task("bench", total=len(wanted))        # each row is a process of its own
+        futures = {pool.submit(bench.latency if row.group == "latency" else bench.measure, row): row for row in wanted}
+        for future in as_completed(futures):
+            try:
+                results[futures[future]] = future.result()
+            except AssertionError as error:
+                problems.append(str(error))
+                progress.console.print(f"[red]FAILED[/] {error}", highlight=False)
+            progress.advance(task)
+    return [results[row] for row in wanted if row in results], problems
 
 
 def main(arguments=None):
     options = _options(arguments)
+    window = options.window * 1000 if options.window else QUICK_NS if options.quick else WINDOW_NS
+    bench = Bench(window_ns=window, frames=QUICK_FRAMES if options.quick else LATENCY_FRAMES, seed=options.seed,
+                  settings=options.set)
+    wanted = [row for row in rows(quick=options.quick, config=options.config or "default")
+              if fnmatch.fnmatch(str(row), options.match)]
     try:
-        config = configuration(options.config, options.set)
-        for what, name, known in (("link", options.link, LINKS), ("latency profile", options.profile, PROFILES)):
-            if name not in known:
-                raise ConfigError(f"unknown {what} {name!r}; there are: {', '.join(known)}")
-        if not 14 <= options.frame <= 1514:
-            raise ConfigError(f"a frame has 14 to 1514 bytes, not {options.frame}")
-        rows = _measure_all(options, config)
+        if not wanted:
+            raise ConfigError(f"no row fits {options.match!r}")
+        bench.prepare(row.config for row in wanted)
     except (ConfigError, SimulatorError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    except AssertionError as error:
-        print(f"bench: FAILED: {error}", file=sys.stderr)
-        return 1
-    title = f"{config.name}, {config.width} bit, {options.link}, {options.profile}"
-    _table(Console(width=150), title, rows)
+    console = Console(width=170)
+    measured, problems = _measure_all(bench, console, wanted, options.jobs)
+    throughput = [row for row in measured if row["group"] != "latency"]
+    latencies = [row for row in measured if row["group"] == "latency"]
+    print_rows(console, throughput)
+    print_latencies(console, latencies)
     out = RESULTS / "bench.json"
-    out.write_text(json.dumps({"config": config.name, "link": options.link, "profile": options.profile,
-                               "seed": options.seed, "warm_up_us": WARM_UP_NS / 1e3, "rows": rows}, indent=1) + "\n")
-    print(f"means over {rows[0]['window_us']:.0f} µs after {WARM_UP_NS / 1e3:.0f} µs of warm-up; written to {out}")
-    return 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"seed": options.seed,
+                               "rows": throughput, "latency": latencies}, indent=1) + "\n")
+    print(f"means over {window / 1e3:.0f} µs, longer where {WINDOW_PACKETS} packets take longer at the bound, after a warm-up "
+          f"of {WARM_UP_NS / 1e3:.0f} µs, longer in proportion; written to {out}")
+    for problem in problems:
+        print(f"bench: FAILED: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

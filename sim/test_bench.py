@@ -1,5 +1,6 @@
 """make bench: its figures follow from what was counted, what it refuses, and rows of the smallest card."""
 
+import itertools
 import json
 
 import pytest
@@ -7,16 +8,18 @@ import pytest
 from hdl.config import NicConfig
 from model.link import Link, Traffic
 from sim import bench
+from sim.bench_rows import Row, rows
 
 COUNTED = {
-    "sent": 3000, "received": 2000, "window_ns": 100_000, "max_payload": 256, "max_read_request": 512,
+    "sent": [1000, 2000], "received": [1000, 1000], "warm_up_ns": 20_000, "window_ns": 100_000,
+    "max_payload": 256, "max_read_request": 512,
     "pcie": {"in_flight": {"mean": 40.0, "max": 60}, "descriptors_per_fetch": 16.0, "used_per_write": 8.0,
              "up_bytes": 320_000, "down_bytes": 400_000, "doorbells": 100, "messages": 50}}
 
 
 @pytest.mark.parametrize("direction, packets", [("tx", 3000), ("rx", 2000), ("both", 2000)])
 def test_figures(direction, packets):
-    row = bench._figures(COUNTED, NicConfig(), direction, "gen3x8", 60)
+    row = bench._figures(COUNTED, Row(group="sizes", direction=direction), NicConfig())
     assert row["packets"] == packets
     assert row["mpps"] == pytest.approx(packets / 100)
     assert row["bound_mpps"] == pytest.approx({"tx": 69.7, "rx": 66.8, "both": 48.4}[direction], abs=0.05)
@@ -26,11 +29,38 @@ def test_figures(direction, packets):
     assert row["up_busy"] == pytest.approx(320_000 / Link("gen3x8").spec_bytes(100_000))
     assert row["doorbells_per_packet"] == pytest.approx(100 / packets)
     assert row["messages_per_packet"] == pytest.approx(50 / packets)
+    assert row["fairness"] == pytest.approx(0.9)        # (1000 + 2000)² / (2 * (1000² + 2000²))
+
+
+def test_the_bound_follows_the_row():
+    """The smallest of link, bus, tags and ring, at the policy's cost."""
+    def bound(config=NicConfig(), **row):
+        return Row(group="sizes", **{"direction": "tx"} | row).bound(config, mps=256, mrrs=512)
+    assert bound().name == "link"
+    assert bound(link="gen3x16").name == "bus" and bound(link="gen3x16").mpps == pytest.approx(108.1, abs=0.05)
+    assert bound(policy="in-order").mpps == pytest.approx(71.2, abs=0.05)
+    assert bound(direction="both", link="gen4x16", policy="indirect").mpps < bound(direction="both").mpps * 2
+    slow = bound(NicConfig(tags=64), profile="e3-tail")
+    assert slow.name == "tags" and slow.mpps == pytest.approx(64e3 / 1213 / (1 + 1 / 16 + 1 / 16))
+    assert bound(profile="2us", ring=64).name == "ring"
+    assert bound(profile="2us", ring=64, queues=8).name != "ring"
+
+
+def test_every_row_that_is_promised():
+    found = rows()
+    names = {str(row) for row in found}
+    assert len(names) == len(found)
+    sizes = [row for row in found if row.group == "sizes"]
+    assert {(row.direction, row.frame, row.link, row.policy) for row in sizes} == set(itertools.product(
+        ("tx", "rx", "both"), (64, 65, 128, 256, 512, 1024, 1518, 9018), ("gen3x8", "gen3x16"),
+        ("plain", "notification", "in-order", "indirect")))
+    assert {row.queues for row in found if row.group == "queues"} == {1, 8, 64, 128}
+    assert {row.profile for row in found if row.group == "profiles"} == {"e5-warm", "e5-dram", "iommu-4k", "e3-tail"}
+    assert {row.config for row in rows(config="tiny")} == {"tiny", "full"}
 
 
 @pytest.mark.parametrize("arguments, word", [
-    (["--config", "huge"], "'huge'"), (["--link", "usb"], "'usb'"), (["--profile", "mars"], "'mars'"),
-    (["--frame", "13"], "13"), (["--set", "width=64"], "64"),
+    (["--config", "huge"], "'huge'"), (["--match", "nonsense"], "'nonsense'"), (["--set", "width=64"], "64"),
 ])
 def test_refusals(capsys, arguments, word):
     assert bench.main(arguments) == 2
@@ -42,16 +72,21 @@ def test_rows_of_the_smallest_card(capsys, monkeypatch, tmp_path):
     """Rates, bytes and batches are those of a loaded card, and nothing passes what the link or the bus can carry."""
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
     assert bench.main(["--config", "tiny", "--quick", "--jobs", "1"]) == 0, capsys.readouterr().err
-    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
-    assert [row["direction"] for row in rows] == ["tx", "rx", "both"]
-    for row in rows:
+    result = json.loads((tmp_path / "bench.json").read_text())
+    measured = result["rows"]
+    assert [row["direction"] for row in measured] == ["tx", "rx", "both"]
+    for row in measured:
         assert row["bound_by"] == "bus"         # 128 bits are narrower than the link
         assert 0.3 < row["ratio"] < 1.1
         assert row["up_busy"] < 1.01 and row["down_busy"] < 1.01
         assert row["packets"] == round(row["mpps"] * row["window_us"])
         assert row["messages_per_packet"] == 0
-    tx, rx, both = rows
+    tx, rx, both = measured
     assert tx["rx_mpps"] == 0 == rx["tx_mpps"]
     assert tx["reads_in_flight_max"] > 8
     assert both["tx_mpps"] == pytest.approx(both["rx_mpps"], rel=0.1)
+    idle, = result["latency"]
+    assert idle["reads"] == [2]
+    assert 30 < idle["transmit"]["min"] <= idle["transmit"]["max"] < 90 > idle["used"]["max"] > 5
+    assert 10 < idle["message"]["min"] <= idle["message"]["max"] < 60
     assert "written to" in capsys.readouterr().out

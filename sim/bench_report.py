@@ -1,0 +1,71 @@
+"""Tables of `make bench`, and the plot of the ratio over the frame's size."""
+
+from rich.table import Table
+
+from .bench_rows import Row
+
+__all__ = ["print_latencies", "print_rows"]
+
+COLUMNS = (
+    ("Mpps", lambda r: f"{r['mpps']:.2f}"),
+    ("Gb/s", lambda r: f"{r['gbps']:.1f}"),
+    ("bound", lambda r: f"{r['bound_mpps']:.2f} {r['bound_by']}"),
+    ("ratio", lambda r: f"{r['ratio']:.3f}"),
+    ("bytes up\nseen / formula", lambda r: f"{r['up_bytes']:.1f} / {r['up_formula']:.1f}"),
+    ("bytes down\nseen / formula", lambda r: f"{r['down_bytes']:.1f} / {r['down_formula']:.1f}"),
+    ("link busy\nup / down", lambda r: f"{r['up_busy']:.2f} / {r['down_busy']:.2f}"),
+    ("descr.\n/ fetch", lambda r: f"{r['descriptors_per_fetch']:.1f}"),
+    ("used\n/ write", lambda r: f"{r['used_per_write']:.1f}"),
+    ("reads in flight\nmean / max", lambda r: f"{r['reads_in_flight_mean']:.0f} / {r['reads_in_flight_max']}"),
+    ("per packet\ndoorbells / MSI-X", lambda r: f"{r['doorbells_per_packet']:.3f} / {r['messages_per_packet']:.3f}"),
+)
+
+# What tells the rows of a group apart, beside the direction.
+KEYS = {
+    "sizes": ("link", "policy", "frame"), "queues": ("queues",), "profiles": ("profile", "queues"),
+    "tolerance": ("policy", "profile"), "latency": ("policy",),
+}
+
+
+def _name(row):
+    keys = KEYS[row["group"]]
+    return " ".join(f"{row[key]} queues" if key == "queues" else f"{row[key]} B" if key == "frame" else str(row[key])
+                    for key in keys)
+
+
+def print_rows(console, rows):
+    for group in dict.fromkeys(row["group"] for row in rows):
+        table = Table(title=f"{group}: {_common([row for row in rows if row['group'] == group])}")
+        table.add_column("")
+        table.add_column("")
+        for name, _ in COLUMNS:
+            table.add_column(name, justify="right")
+        if group == "queues":
+            table.add_column("Jain", justify="right")
+        for row in rows:
+            if row["group"] == group:
+                extra = [f"{row['fairness']:.4f}"] if group == "queues" else []
+                table.add_row(_name(row), row["direction"], *[show(row) for _, show in COLUMNS], *extra)
+        console.print(table)
+
+
+def _common(rows):
+    """What all rows of a group have alike."""
+    fields = [field for field in Row.__dataclass_fields__ if field not in ("group", "direction")]
+    alike = [field for field in fields if len({row[field] for row in rows}) == 1]
+    return ", ".join(f"{field} {rows[0][field]}" for field in alike)
+
+
+def print_latencies(console, rows):
+    """Cycles of the card itself: the times drawn for host reads are taken off."""
+    if not rows:
+        return
+    table = Table(title="idle card, cycles beyond the host's round trips: min / median / max")
+    for name in ("", "host reads", "doorbell → first wire beat", "last wire beat → used, without the frame's beats",
+                 "used → MSI-X"):
+        table.add_column(name, justify="right" if name else "left")
+    for row in rows:
+        shown = [" / ".join(f"{row[name][key]:.0f}" for key in ("min", "median", "max"))
+                 for name in ("transmit", "used", "message")]
+        table.add_row(_name(row), ", ".join(map(str, row["reads"])), *shown)
+    console.print(table)

@@ -1,0 +1,85 @@
+"""What `make bench` measures: its rows, and the bound that each is held against."""
+
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+
+from model.latency import PROFILES
+from model.link import BATCH, IDEAL, Link, Policy, Traffic, bound
+
+__all__ = ["DIRECTIONS", "FRAMES", "POLICIES", "BenchPolicy", "Row", "rows"]
+
+DIRECTIONS = ("tx", "rx", "both")
+FRAMES = (64, 65, 128, 256, 512, 1024, 1518, 9018)     # with FCS
+FCS = 4
+
+
+@dataclass(frozen=True)
+class BenchPolicy:
+    """How driver and card share the work. `features` are negotiated beyond those that every run has, `driver` are
+    options of the reference driver, and `cost` is what a packet then costs at best."""
+    features: tuple
+    driver: dict
+    cost: Policy
+
+
+POLICIES = {
+    "plain": BenchPolicy((), {}, BATCH),
+    "notification": BenchPolicy(("NOTIFICATION_DATA",), {}, BATCH),
+    "in-order": BenchPolicy(("IN_ORDER",), {}, IDEAL),
+    "indirect": BenchPolicy(("INDIRECT_DESC",), {"indirect": "always"}, BATCH.with_(layout="indirect")),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measurement. `group` names the table it stands in; `frame` counts the FCS; `ring` descriptors in each
+    ring."""
+    group: str
+    direction: str
+    frame: int = 64
+    link: str = "gen3x8"
+    policy: str = "plain"
+    profile: str = "e5-warm"
+    queues: int = 1
+    ring: int = 1024
+    config: str = "default"
+
+    def __str__(self):
+        return "-".join(str(value) for value in asdict(self).values())
+
+    def bound(self, config, *, mps, mrrs):
+        """The smallest of link, bus, tags and ring, for this row's policy. The round trip is the profile's median, and
+        a packet stays in the ring for three of them: descriptor, data, and used descriptor with what follows."""
+        policy, link = POLICIES[self.policy].cost, Link(self.link, mps=mps)
+        trip = PROFILES[self.profile].median
+        return bound(link, self.direction, self.frame - FCS, policy=policy, mrrs=mrrs, width=config.width,
+                     tags=config.tags, round_trip=trip, ring=self.ring, residence=3 * trip, queues=self.queues)
+
+    def formula(self, *, mps, mrrs):
+        """(upstream, downstream) bytes per packet."""
+        return Traffic(self.direction, self.frame - FCS, POLICIES[self.policy].cost, mps=mps, mrrs=mrrs).bytes()
+
+
+def rows(*, quick=False, config="default"):
+    """Every row of a full run, or of a quick one, in the order in which they are printed. `config` is the preset of
+    those rows that don't need as many queues as only the largest has."""
+    found = _rows(quick)
+    return [replace(row, config=config) if row.config == "default" else row for row in found]
+
+
+def _rows(quick):
+    idle = [Row(group="latency", direction="both", policy=policy) for policy in ("plain", "indirect")]
+    if quick:
+        return [Row(group="sizes", direction=direction) for direction in DIRECTIONS] + idle[:1]
+    found = [Row(group="sizes", direction=direction, frame=frame, link=link, policy=policy)
+             for link, policy, frame, direction in product(("gen3x8", "gen3x16"), POLICIES, FRAMES, DIRECTIONS)]
+    found += [Row(group="queues", direction=direction, queues=queues, config="full",
+                  ring=1024 if queues <= 8 else 256)
+              for queues, direction in product((1, 8, 64, 128), DIRECTIONS)]
+    found += [Row(group="profiles", direction=direction, profile=profile)
+              for profile, direction in product(("e5-warm", "e5-dram", "iommu-4k", "e3-tail"), DIRECTIONS)]
+    found += [Row(group="profiles", direction=direction, profile=profile, queues=32, config="full", ring=256)
+              for profile, direction in product(("e5-warm", "e3-tail"), DIRECTIONS)]
+    found += [Row(group="tolerance", direction=direction, policy=policy, profile=profile)
+              for policy, profile, direction in product(POLICIES, ("e5-warm", "1us", "2us"), DIRECTIONS)]
+    return found + idle

@@ -179,8 +179,8 @@ def main(arguments=None):
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"seed": options.seed,
                                "rows": throughput, "latency": latencies}, indent=1) + "\n")
-    print(f"means over {window / 1e3:.0f} µs, longer where {WINDOW_PACKETS} packets take longer at the bound, after a warm-up "
-          f"of {WARM_UP_NS / 1e3:.0f} µs, longer in proportion; written to {out}")
+    print(f"means over {window / 1e3:.0f} µs after {WARM_UP_NS / 1e3:.0f} µs of warm-up, both longer where "
+          f"{WINDOW_PACKETS} packets take longer at the bound; written to {out}")
     for problem in problems:
         print(f"bench: FAILED: {problem}", file=sys.stderr)
     return 1 if problems else 0

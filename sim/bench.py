@@ -82,12 +82,12 @@ class Bench:
 
     def measure(self, row):
         """Figures of a row, as a dict. Raises `AssertionError` for what the run found wrong."""
-        longer = max(1, WINDOW_PACKETS * 1e3 / row.bound(self._built[row.config][0], mps=256, mrrs=512).mpps
-                     / self.window_ns)
+        bound = row.bound(self._built[row.config][0], mps=256, mrrs=512)
+        longer = max(row.patience, WINDOW_PACKETS * 1e3 / bound.mpps / self.window_ns)
         config, result, seconds = self._run(row, "job_bench", {
             "direction": row.direction, "warm_up_ns": round(WARM_UP_NS * longer),
             "window_ns": round(self.window_ns * longer)})
-        return asdict(row) | _figures(result, row, config) | {"seconds": seconds}
+        return asdict(row) | _figures(result, row, config, self.seed) | {"seconds": seconds}
 
     def latency(self, row):
         """Cycles of an idle card, as a dict."""
@@ -95,7 +95,7 @@ class Bench:
         return asdict(row) | result
 
 
-def _figures(result, row, config):
+def _figures(result, row, config, seed=1):
     sent, received = sum(result["sent"]), sum(result["received"])
     packets = max(1, {"tx": sent, "rx": received, "both": min(sent, received)}[row.direction])
     pcie, window = result["pcie"], result["window_ns"]
@@ -104,12 +104,14 @@ def _figures(result, row, config):
     up, down = row.formula(**sizes)
     budget = Link(row.link, mps=result["max_payload"]).spec_bytes(window)
     mpps = packets * 1e3 / window
+    ideal = row.ideal(config, packets, seed) if row.has_ideal else None
     shares = [counts for counts in (result["sent"], result["received"]) if sum(counts)]
     return {
         "packets": packets, "warm_up_us": result["warm_up_ns"] / 1e3, "window_us": window / 1e3,
         "mpps": mpps, "gbps": mpps * (row.frame - FCS) * 8 / 1e3,
         "tx_mpps": sent * 1e3 / window, "rx_mpps": received * 1e3 / window,
         "bound_mpps": limit.mpps, "bound_by": limit.name, "bounds": limit.parts, "ratio": mpps / limit.mpps,
+        "ideal_mpps": ideal,
         "fairness": min((_jain(counts) for counts in shares), default=0.0),
         "reads_in_flight_mean": pcie["in_flight"]["mean"], "reads_in_flight_max": pcie["in_flight"]["max"],
         "descriptors_per_fetch": pcie["descriptors_per_fetch"], "used_per_write": pcie["used_per_write"],

@@ -20,6 +20,13 @@ COLUMNS = (
     ("per packet\ndoorbells / MSI-X", lambda r: f"{r['doorbells_per_packet']:.3f} / {r['messages_per_packet']:.3f}"),
 )
 
+# What only some groups have.
+EXTRA = {
+    "queues": (("Jain", lambda r: f"{r['fairness']:.4f}"),),
+    "profiles": (("of an ideal\nin-order device",
+                  lambda r: f"{r['mpps'] / r['ideal_mpps']:.3f}" if r["ideal_mpps"] else ""),),
+}
+
 # What tells the rows of a group apart, beside the direction.
 KEYS = {
     "sizes": ("link", "policy", "frame"), "queues": ("queues",), "profiles": ("profile", "queues"),
@@ -40,12 +47,12 @@ def print_rows(console, rows):
         table.add_column("")
         for name, _ in COLUMNS:
             table.add_column(name, justify="right")
-        if group == "queues":
-            table.add_column("Jain", justify="right")
+        extra = EXTRA.get(group, ())
+        for name, _ in extra:
+            table.add_column(name, justify="right")
         for row in rows:
             if row["group"] == group:
-                extra = [f"{row['fairness']:.4f}"] if group == "queues" else []
-                table.add_row(_name(row), row["direction"], *[show(row) for _, show in COLUMNS], *extra)
+                table.add_row(_name(row), row["direction"], *[show(row) for _, show in (*COLUMNS, *extra)])
         console.print(table)
 
 

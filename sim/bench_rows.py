@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 
+from model.ideal import in_order_mpps
 from model.latency import PROFILES
 from model.link import BATCH, IDEAL, Link, Policy, Traffic, bound
 
@@ -54,6 +55,21 @@ class Row:
         trip = PROFILES[self.profile].median
         return bound(link, self.direction, self.frame - FCS, policy=policy, mrrs=mrrs, width=config.width,
                      tags=config.tags, round_trip=trip, ring=self.ring, residence=3 * trip, queues=self.queues)
+
+    @property
+    def patience(self):
+        """How many times longer than others it is measured: rare reads are slow."""
+        return 5 if self.profile == "e3-tail" else 1
+
+    @property
+    def has_ideal(self):
+        return self.group == "profiles" and self.queues == 1
+
+    def ideal(self, config, packets, seed):
+        """Mpps of an ideal device that delivers in order, with this one's tags and descriptor window."""
+        return in_order_mpps(self.direction, self.frame - FCS, profile=self.profile, link=self.link, tags=config.tags,
+                             window=config.cache_descriptors, policy=POLICIES[self.policy].cost, seed=seed,
+                             packets=max(2000, packets))
 
     def formula(self, *, mps, mrrs):
         """(upstream, downstream) bytes per packet."""

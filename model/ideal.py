@@ -1,0 +1,84 @@
+"""How fast an ideal device could be that delivers in order: what slow reads cost even the best hardware.
+
+The device takes no time of its own and never waits for the link's bookkeeping. It has the card's resources: `tags`
+reads outstanding, each keeping its tag, and with it the storage of its answer, until the answer is delivered in order;
+and room for `window` descriptors per queue, from the moment they are asked for until they are taken; as many tags are
+set aside as that takes fetches. Reads take what `Latency` draws, and the link carries one packet after the other at its
+SPEC rate.
+"""
+
+import heapq
+from collections import deque
+
+from model.latency import Latency
+from model.link import BATCH, Link, Traffic, link_bound
+
+__all__ = ["in_order_mpps"]
+
+
+def in_order_mpps(direction, frame, *, profile, link="gen3x8", tags=256, window=256, policy=BATCH, packets=20_000,
+                  seed=1, mps=256, mrrs=512):
+    """Millions of packets per second of one queue pair in the steady state; of "both", in each direction.
+
+    A packet is one descriptor, and one read if it is transmitted: frames of more than `mrrs` bytes are not modelled.
+    """
+    if frame + 12 > mrrs:
+        raise ValueError(f"frames of up to {mrrs - 12} bytes are one read, not {frame}")
+    latency = Latency(profile, seed)
+    each = 1e3 / link_bound(Link(link, mps=mps), Traffic(direction, frame, policy, mps=mps, mrrs=mrrs))    # ns
+    sides = [_Side(name == "tx", latency, frame, each, window, policy.fetch)
+             for name in (("tx", "rx") if direction == "both" else (direction,))]
+    pool = _Tags(tags - len(sides) * (window // int(policy.fetch)))
+    warm_up = packets // 4
+    began = None
+    for number in range(packets):
+        for side in sides:
+            side.step(number, pool)
+        if number == warm_up:
+            began = max(side.delivered for side in sides)
+    return (packets - 1 - warm_up) * 1e3 / (max(side.delivered for side in sides) - began)
+
+
+class _Tags:
+    """Tags in the order in which they are taken; each is given back at a time that is known when it is."""
+
+    def __init__(self, count):
+        self._free_at = [0.0] * count       # a heap
+
+    def take(self, when):
+        """The time from `when` on at which a tag is free."""
+        return max(when, heapq.heappop(self._free_at))
+
+    def give(self, when):
+        heapq.heappush(self._free_at, when)
+
+
+class _Side:
+    """One direction: descriptors fetched ahead, packets one by one."""
+
+    def __init__(self, transmit, latency, frame, each, window, batch):
+        self.delivered = 0.0        # the last packet
+        self._transmit, self._latency, self._frame, self._each = transmit, latency, frame, each
+        self._batch = int(batch)
+        self._fetches = window // self._batch
+        self._taken = deque([0.0] * self._fetches)      # when the window's oldest batches were taken
+        self._ready = 0.0           # the batch at hand
+        self._issued = 0.0
+
+    def step(self, number, tags):
+        if number % self._batch == 0:
+            # This batch was asked for when the one a window before it had been taken.
+            asked = self._taken.popleft()
+            self._ready = max(self._ready, asked + self._latency.round_trip(16 * self._batch))
+        begin = self._ready
+        if self._transmit:
+            self._issued = max(tags.take(begin), self._issued)
+            arrives = self._issued + self._latency.round_trip(12 + self._frame)
+            self.delivered = max(self.delivered + self._each, arrives)
+            tags.give(self.delivered)
+            taken = self._issued
+        else:
+            self.delivered = max(self.delivered + self._each, begin)
+            taken = self.delivered
+        if (number + 1) % self._batch == 0:
+            self._taken.append(taken)

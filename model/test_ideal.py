@@ -1,0 +1,40 @@
+"""The ideal in-order device: what its resources allow, and nothing more."""
+
+import pytest
+
+from model.ideal import in_order_mpps
+from model.latency import fixed
+from model.link import Link, Traffic, link_bound
+
+
+@pytest.mark.parametrize("direction", ["tx", "rx", "both"])
+def test_short_round_trips_leave_the_link(direction):
+    limit = link_bound(Link("gen3x8"), Traffic(direction, 60))
+    assert in_order_mpps(direction, 60, profile="e5-warm", packets=4000) == pytest.approx(limit, rel=1e-3)
+
+
+def test_the_window_limits_what_is_received():
+    """128 descriptors a round trip of 4 µs, and the time in which the last batch of the window is taken."""
+    mpps = in_order_mpps("rx", 60, profile=fixed(4000), window=128, packets=20_000)
+    assert mpps == pytest.approx(128 / 4, rel=0.06)
+
+
+def test_tags_limit_what_is_transmitted():
+    """32 tags for data, each for 4 µs."""
+    assert in_order_mpps("tx", 60, profile=fixed(4000), tags=48, packets=4000) == pytest.approx(32 / 4, rel=0.06)
+
+
+def test_a_slow_read_holds_up_what_follows():
+    """With a tail, less than the median allows: in order, the slowest of all that are under way counts."""
+    median = in_order_mpps("tx", 60, profile=fixed(1213), packets=4000)
+    assert in_order_mpps("tx", 60, profile="e3-tail", packets=20_000) < 0.5 * median
+
+
+def test_the_same_seed_gives_the_same():
+    runs = {in_order_mpps("both", 60, profile="e3-tail", packets=3000, seed=seed) for seed in (1, 1, 2)}
+    assert len(runs) == 2
+
+
+def test_a_frame_is_one_read():
+    with pytest.raises(ValueError, match="up to 500 bytes.*not 508"):
+        in_order_mpps("tx", 508, profile="e5-warm")

@@ -21,6 +21,7 @@ from hdl.config import ConfigError
 from hdl.generate import configuration
 from model.link import Link
 
+from .bench_plot import plot_sizes
 from .bench_report import print_latencies, print_rows
 from .bench_rows import FCS, POLICIES, rows
 from .rtl import TOP, verilog_of
@@ -183,6 +184,11 @@ def main(arguments=None):
                                "rows": throughput, "latency": latencies}, indent=1) + "\n")
     print(f"means over {window / 1e3:.0f} µs after {WARM_UP_NS / 1e3:.0f} µs of warm-up, both longer where "
           f"{WINDOW_PACKETS} packets take longer at the bound; written to {out}")
+    sizes = [row for row in throughput if row["group"] == "sizes"]
+    if len({row["frame"] for row in sizes}) > 1:
+        picture = RESULTS / "bench.png"
+        plot_sizes(sizes, picture)
+        print(f"the ratio over the frame's size: {picture}")
     for problem in problems:
         print(f"bench: FAILED: {problem}", file=sys.stderr)
     return 1 if problems else 0

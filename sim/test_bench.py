@@ -8,6 +8,7 @@ import pytest
 from hdl.config import NicConfig
 from model.link import Link, Traffic
 from sim import bench
+from sim.bench_plot import plot_sizes
 from sim.bench_rows import Row, rows
 
 COUNTED = {
@@ -90,3 +91,11 @@ def test_rows_of_the_smallest_card(capsys, monkeypatch, tmp_path):
     assert 30 < idle["transmit"]["min"] <= idle["transmit"]["max"] < 90 > idle["used"]["max"] > 5
     assert 10 < idle["message"]["min"] <= idle["message"]["max"] < 60
     assert "written to" in capsys.readouterr().out
+
+
+def test_the_picture_has_every_line(tmp_path):
+    measured = [{"group": "sizes", "direction": row.direction, "frame": row.frame, "link": row.link,
+                 "policy": row.policy, "ratio": 0.9 + row.frame / 1e5} for row in rows() if row.group == "sizes"]
+    plot_sizes(measured, tmp_path / "ratio.png")
+    assert (tmp_path / "ratio.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "ratio.png").stat().st_size > 20_000

@@ -103,6 +103,7 @@ def _figures(result, row, config, seed=1):
     sizes = {"mps": result["max_payload"], "mrrs": result["max_read_request"]}
     limit = row.bound(config, **sizes)
     up, down = row.formula(**sizes)
+    up_seen, down_seen = row.formula_seen(sent, received, pcie, **sizes)
     budget = Link(row.link, mps=result["max_payload"]).spec_bytes(window)
     mpps = packets * 1e3 / window
     ideal = row.ideal(config, packets, seed) if row.has_ideal else None
@@ -116,6 +117,7 @@ def _figures(result, row, config, seed=1):
         "fairness": min((_jain(counts) for counts in shares), default=0.0),
         "reads_in_flight_mean": pcie["in_flight"]["mean"], "reads_in_flight_max": pcie["in_flight"]["max"],
         "descriptors_per_fetch": pcie["descriptors_per_fetch"], "used_per_write": pcie["used_per_write"],
+        "up_to_formula": pcie["up_bytes"] / max(1, up_seen), "down_to_formula": pcie["down_bytes"] / max(1, down_seen),
         "up_bytes": pcie["up_bytes"] / packets, "up_formula": up, "up_busy": pcie["up_bytes"] / budget,
         "down_bytes": pcie["down_bytes"] / packets, "down_formula": down, "down_busy": pcie["down_bytes"] / budget,
         "doorbells_per_packet": pcie["doorbells"] / packets, "messages_per_packet": pcie["messages"] / packets,

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from math import inf
 
 from model.ideal import in_order_mpps
 from model.latency import PROFILES
@@ -74,6 +75,22 @@ class Row:
     def formula(self, *, mps, mrrs):
         """(upstream, downstream) bytes per packet."""
         return Traffic(self.direction, self.frame - FCS, POLICIES[self.policy].cost, mps=mps, mrrs=mrrs).bytes()
+
+    def formula_seen(self, sent, received, pcie, *, mps, mrrs):
+        """(upstream, downstream) bytes of so many packets out and in, for the batches that were counted in `pcie`."""
+        cost, total = POLICIES[self.policy].cost, sent + received
+
+        def per(count):
+            return total / count if count else inf
+        policy = cost.with_(fetch=max(1, pcie["descriptors_per_fetch"]), used=max(1, pcie["used_per_write"]),
+                            doorbell=per(pcie["doorbells"]), message=per(pcie["messages"]),
+                            event=per(pcie["up"].get("read event", {"tlps": 0})["tlps"]))
+        up = down = 0
+        for direction, count in (("tx", sent), ("rx", received)):
+            if count:
+                each = Traffic(direction, self.frame - FCS, policy, mps=mps, mrrs=mrrs).bytes()
+                up, down = up + count * each[0], down + count * each[1]
+        return up, down
 
 
 def rows(*, quick=False, config="default"):

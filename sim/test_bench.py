@@ -6,7 +6,7 @@ import json
 import pytest
 
 from hdl.config import NicConfig
-from model.link import Link, Traffic
+from model.link import Link, Policy, Traffic
 from sim import bench
 from sim.bench_plot import plot_sizes
 from sim.bench_rows import Row, rows
@@ -15,7 +15,8 @@ COUNTED = {
     "sent": [1000, 2000], "received": [1000, 1000], "warm_up_ns": 20_000, "window_ns": 100_000,
     "max_payload": 256, "max_read_request": 512,
     "pcie": {"in_flight": {"mean": 40.0, "max": 60}, "descriptors_per_fetch": 16.0, "used_per_write": 8.0,
-             "up_bytes": 320_000, "down_bytes": 400_000, "doorbells": 100, "messages": 50}}
+             "up_bytes": 320_000, "down_bytes": 400_000, "doorbells": 100, "messages": 50,
+             "up": {"read event": {"tlps": 250}}}}
 
 
 @pytest.mark.parametrize("direction, packets", [("tx", 3000), ("rx", 2000), ("both", 2000)])
@@ -30,6 +31,11 @@ def test_figures(direction, packets):
     assert row["up_busy"] == pytest.approx(320_000 / Link("gen3x8").spec_bytes(100_000))
     assert row["doorbells_per_packet"] == pytest.approx(100 / packets)
     assert row["messages_per_packet"] == pytest.approx(50 / packets)
+    # 3000 frames out and 2000 in, by batches of 16, 8, 50, 100 and 20
+    policy = Policy(fetch=16, used=8, doorbell=50, message=100, event=20)
+    out, in_ = (Traffic(name, 60, policy).bytes() for name in ("tx", "rx"))
+    assert row["up_to_formula"] == pytest.approx(320_000 / (3000 * out[0] + 2000 * in_[0]))
+    assert row["down_to_formula"] == pytest.approx(400_000 / (3000 * out[1] + 2000 * in_[1]))
     assert row["fairness"] == pytest.approx(0.9)        # (1000 + 2000)² / (2 * (1000² + 2000²))
 
 

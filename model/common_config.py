@@ -25,6 +25,7 @@ class QueueRegisters:
     desc: int = 0
     driver: int = 0
     device: int = 0
+    resetting: int = 0      # reads that still bring queue_reset of 1
 
 
 class CommonConfig:
@@ -35,16 +36,22 @@ class CommonConfig:
     queues, queue_size_max, vectors, offered : what the card has; `offered` is a feature mask
     reset : called when 0 is written to device_status, before the registers return to their defaults
     live : called when DRIVER_OK is set
-    reset_reads : reads of device_status after a reset request that do not yet bring 0
+    queue_reset, queue_live : called with the index of a queue that the driver resets, or enables on a live device
+    reset_reads : reads of device_status, or of queue_reset, after a reset request that do not yet bring 0
+    cookie : queue_notif_config_data of queue 0; the others follow
     """
 
-    def __init__(self, *, queues, queue_size_max, vectors, offered, reset, live, reset_reads=0):
+    def __init__(self, *, queues, queue_size_max, vectors, offered, reset, live, queue_reset, queue_live,
+                 reset_reads=0, cookie=0):
         self._queue_size_max = queue_size_max
         self._queue_count = queues
         self._vectors = vectors
         self._reset = reset
         self._live = live
+        self._queue_reset = queue_reset
+        self._queue_live = queue_live
         self._reset_reads = reset_reads
+        self._cookie = cookie
         self._resetting = 0
         self.offered = offered
         self.restore()
@@ -84,15 +91,27 @@ class CommonConfig:
             image["queue_enable"], image["queue_notify_off"] = queue.enable, self._selected
             image["queue_desc"], image["queue_driver"] = queue.desc, queue.driver
             image["queue_device"] = queue.device
+            image["queue_reset"] = queue.resetting > 0
+            image["queue_notif_config_data"] = self.cookie(self._selected)
         return image
+
+    def cookie(self, index):
+        """What a doorbell says to name the queue, with VIRTIO_F_NOTIF_CONFIG_DATA."""
+        return index + self._cookie & 0xffff
 
     def read(self, offset, size):
         """`size` bytes from `offset`."""
-        at = formats.field(formats.COMMON_CFG, "device_status")[0]
-        if self._resetting and offset <= at < offset + size:
+        def touches(name):
+            return offset <= formats.field(formats.COMMON_CFG, name)[0] < offset + size
+        if self._resetting and touches("device_status"):
             self._resetting -= 1
             if not self._resetting:
                 self.restore()
+        queue = self._queue
+        if queue and queue.resetting and touches("queue_reset"):
+            queue.resetting -= 1
+            if not queue.resetting:
+                self.queues[self._selected] = QueueRegisters(self._queue_size_max)
         return self._image().tobytes()[offset:offset + size]
 
     def write(self, offset, data):
@@ -125,8 +144,15 @@ class CommonConfig:
                 self._selected = value
             case "queue_msix_vector" if queue:
                 queue.vector = self._vector(value)
-            case "queue_enable" if queue and value == 1:
+            case "queue_enable" if queue and value == 1 and not queue.resetting:
                 queue.enable = 1
+                if self.status & Status.DRIVER_OK:
+                    self._queue_live(self._selected)
+            case "queue_reset" if queue and value == 1 and formats.has_feature(self.features, Feature.RING_RESET):
+                self._queue_reset(self._selected)
+                queue.resetting = self._reset_reads
+                if not queue.resetting:
+                    self.queues[self._selected] = QueueRegisters(self._queue_size_max)
             case "queue_size" | "queue_desc" | "queue_driver" | "queue_device" if queue and not queue.enable:
                 setattr(queue, name.removeprefix("queue_"), value)
 

@@ -1,4 +1,4 @@
-"""Frames of the functional card: from transmit queues to the wire, from the wire to receive queues.
+"""Frames of the functional card: from transmit queues to the wire, from the wire to receive queues; and its commands.
 
 Source: VIRTIO Version 1.4, sections "Network Device" and "Packed Virtqueues". Where those leave open what to do with
 nonsense: a transmit buffer that holds no legal frame comes back used and nothing is sent; a received frame that doesn't
@@ -11,17 +11,25 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from model import formats
-from model.virtqueue import PackedQueue
+from model.coalescing import Coalescing
+from model.control import ControlCommands
+from model.steering import Steering
+from model.virtqueue import PackedQueue, RingFeatures
 
 __all__ = ["Datapath"]
+
+_MOST_BEGUN = 8         # of a queue, before some are published, where used descriptors may stand for several buffers
 
 
 @dataclass
 class _Queue:
-    """A live queue; `begun` are chains that are finished but not yet published, each with its bytes written."""
+    """A live queue; `begun` are chains that are finished but not yet published, each with its bytes written; `backlog`
+    are frames that wait for its buffers."""
+    index: int
     ring: PackedQueue
     vector: int
     begun: list = field(default_factory=list)
+    backlog: deque = field(default_factory=deque)
     suppressed: bool = False            # doorbells are told to be of no use
 
 
@@ -32,15 +40,23 @@ class Datapath:
     ----------
     memory : has `device_read` and `device_write`
     counters : Counter
+    pairs : of receive and transmit queues that the card has
     mtu, max_frame, rx_buffer : bytes; longest frame that can be sent; of frames that wait for receive buffers
-    order : random.Random that shuffles the order of completion, or None to keep that of the ring
+    order : random.Random that shuffles the order of completion, or None to keep that of the ring; with
+        VIRTIO_F_IN_ORDER it only decides how many buffers a used descriptor stands for
     suppress : tell the driver to leave out doorbells while a queue is being worked on
     interrupt : called with the vector of a queue whose driver wants to know of used buffers
+
+    Attributes
+    ----------
+    wire : called with each frame sent; None drops them
+    steering : Steering
     """
 
-    def __init__(self, memory, counters, *, mtu, max_frame, rx_buffer, order, suppress, interrupt):
+    def __init__(self, memory, counters, *, mtu, max_frame, rx_buffer, order, suppress, interrupt, pairs=1):
         self._memory = memory
         self._counters = counters
+        self._pairs = pairs
         self._mtu = mtu
         self._max_frame = max_frame
         self._rx_buffer = rx_buffer
@@ -51,10 +67,12 @@ class Datapath:
         self.stop()
 
     def stop(self):
-        """No queue is live, no frame waits."""
+        """No queue is live, no frame waits, nothing that a driver has set is left."""
         self._queues = {}
         self._kicked = set()
-        self._backlog = deque()
+        self._control = None
+        self._coalescing = Coalescing()
+        self.steering = Steering(self._pairs)
 
     def start(self, queues, features):
         """`queues`: index → QueueRegisters of the enabled ones."""
@@ -62,15 +80,37 @@ class Datapath:
         header = np.zeros(1, formats.VIRTIO_NET_HDR)
         header["num_buffers"] = 1
         self._header = header.tobytes().ljust(self._header_bytes, b"\0")
-        self._event_idx = bool(features >> formats.Feature.EVENT_IDX & 1)
-        for index, queue in queues.items():
-            ring = PackedQueue(self._memory, size=queue.size, descriptors=queue.desc, driver=queue.driver,
-                               device=queue.device, event_idx=self._event_idx)
-            self._queues[index] = _Queue(ring, queue.vector)
-            self._kicked.add(index)     # buffers may have been made available before DRIVER_OK
+        self._features = RingFeatures.of(features)
+        self._multiqueue = formats.has_feature(features, formats.Feature.NET_MQ)
+        self._control = formats.control_queue(features, self._pairs)
+        self._commands = ControlCommands(features, self.steering, self._coalescing, self._carries_frames)
+        for index, registers in queues.items():
+            self.start_queue(index, registers)
 
-    def kick(self, index):
+    def start_queue(self, index, registers):
+        """A queue is enabled, and begins with nothing used and nothing fetched."""
+        ring = PackedQueue(self._memory, size=registers.size, descriptors=registers.desc, driver=registers.driver,
+                           device=registers.device, features=self._features)
+        self._queues[index] = _Queue(index, ring, registers.vector)
+        self._kicked.add(index)     # buffers may have been made available before DRIVER_OK
+        if index != self._control:
+            self._coalescing.enable(index)
+
+    def stop_queue(self, index):
+        """A queue is reset: neither it nor its buffers are touched again. Frames that wait for it go elsewhere."""
+        queue = self._queues.pop(index, None)
+        self._kicked.discard(index)
+        self._coalescing.disable(index)
+        if queue:
+            self._steer(queue.backlog)
+
+    def _carries_frames(self, index):
+        return index in self._queues and index != self._control
+
+    def kick(self, index, told=None):
+        """A doorbell; `told` is the Position that it told, if it did."""
         if index in self._queues:
+            self._queues[index].ring.tell(told)
             self._kicked.add(index)
 
     def receive(self, frame):
@@ -78,28 +118,45 @@ class Datapath:
         vlan_tags = 0
         while frame[12 + 4 * vlan_tags:14 + 4 * vlan_tags] in (b"\x81\x00", b"\x88\xa8") and vlan_tags < 2:
             vlan_tags += 1
-        if 0 not in self._queues:
+        if not self._receiving_pairs():
             self._counters["rx_not_live"] += 1
         elif len(frame) < formats.ETHERNET_HEADER:
             self._counters["rx_runt"] += 1
         elif len(frame) > self._mtu + formats.ETHERNET_HEADER + formats.VLAN_TAG * vlan_tags:
             self._counters["rx_oversize"] += 1
-        elif sum(map(len, self._backlog)) + len(frame) > self._rx_buffer:
+        elif len(frame) + sum(len(waiting) for queue in self._queues.values()
+                              for waiting in queue.backlog) > self._rx_buffer:
             self._counters["rx_overflow"] += 1
         else:
-            self._backlog.append(bytes(frame))
-            self._kicked.add(0)
+            self._steer([bytes(frame)])
+
+    def _receiving_pairs(self):
+        """Pairs with a live receive queue that frames may be steered to."""
+        return {index // 2 for index in self._queues
+                if not index & 1 and index != self._control and index // 2 < self.steering.pairs}
+
+    def _steer(self, frames):
+        for frame in list(frames):
+            pair = self.steering.choose(frame, self._receiving_pairs())
+            if pair is None:
+                self._counters["rx_not_live"] += 1
+            else:
+                self._queues[2 * pair].backlog.append(frame)
+                self._kicked.add(2 * pair)
 
     # Steps
 
     def step(self):
         """Do one thing, for one queue; False if there is nothing to do. Raises `QueueError` for a broken ring."""
-        for index in sorted(self._kicked):
+        indices = sorted(self._kicked)
+        if self._order:
+            self._order.shuffle(indices)
+        for index in indices:
             queue = self._queues[index]
             if self._hold(queue):
                 self._publish(queue)
                 return True
-            if self._transmit(queue) if index & 1 else self._deliver(queue):
+            if self._begin(queue):
                 return True
             if queue.begun:
                 self._publish(queue)
@@ -107,12 +164,21 @@ class Datapath:
             if queue.suppressed:        # and then look once more
                 self._suppress_doorbells(queue, False)
                 return True
+            if index != self._control and self._coalescing.overdue(index):
+                self._notify(queue)
+                return True
             self._kicked.discard(index)
         return False
 
+    def _begin(self, queue):
+        if queue.index == self._control:
+            return self._command(queue)
+        return self._transmit(queue) if queue.index & 1 else self._deliver(queue)
+
     def _fetch(self, queue):
         chain = queue.ring.fetch()
-        if chain and self._suppress and not queue.suppressed:
+        # What the driver tells by doorbells, it can't if they are suppressed.
+        if chain and self._suppress and not queue.suppressed and not self._features.notification_data:
             self._suppress_doorbells(queue, True)
         return chain
 
@@ -121,12 +187,34 @@ class Datapath:
         queue.ring.suppress_doorbells(suppress)
 
     def _hold(self, queue):
-        """Whether to publish before beginning more: at once, or, with `order`, by chance."""
-        return queue.begun and (self._order is None or self._order.random() < 0.3)
+        """Whether to publish before beginning more: at once, or by chance, or when there is a batch."""
+        if self._order:
+            return queue.begun and self._order.random() < 0.3
+        return len(queue.begun) >= (_MOST_BEGUN if self._features.in_order else 1)
 
     def _publish(self, queue):
-        chain, written = queue.begun.pop(self._order.randrange(len(queue.begun)) if self._order else 0)
-        queue.ring.use(chain, written)
+        if self._features.in_order:
+            count = self._batch(queue.begun)
+            queue.ring.use_batch(queue.begun[:count])
+            del queue.begun[:count]
+        else:
+            count = 1
+            queue.ring.use(*queue.begun.pop(self._order.randrange(len(queue.begun)) if self._order else 0))
+        if queue.index == self._control:
+            self._notify(queue)
+            return
+        self._coalescing.used(queue.index, count)
+        if self._coalescing.due(queue.index):
+            self._notify(queue)
+
+    def _batch(self, begun):
+        """How many chains to publish by one used descriptor: of those skipped, all that is writable was written."""
+        count = 1
+        while count < len(begun) and begun[count - 1][1] == begun[count - 1][0].capacity:
+            count += 1
+        return self._order.randint(1, count) if self._order else count
+
+    def _notify(self, queue):
         if queue.ring.wants_interrupt():
             self._counters["interrupts"] += 1
             self._interrupt(queue.vector)
@@ -141,18 +229,22 @@ class Datapath:
             self._counters["tx_malformed"] += 1
             return True
         frame = chain.gather(self._memory)[self._header_bytes:]
+        pair = queue.index // 2
         self._counters["tx_frames"] += 1
+        if self._multiqueue and pair >= self.steering.pairs:
+            self._counters["tx_inactive_pair"] += 1     # no driver may do that
+        self.steering.transmitted(frame, pair)
         if self.wire:
             self.wire(frame)
         return True
 
     def _deliver(self, queue):
-        if not self._backlog:
+        if not queue.backlog:
             return False
         chain = queue.ring.peek()
         if chain is None:
             return False
-        data = self._header + self._backlog.popleft()
+        data = self._header + queue.backlog.popleft()
         if chain.capacity < len(data):
             self._counters["rx_buffer_too_small"] += 1
             return True
@@ -161,3 +253,27 @@ class Datapath:
         queue.begun.append((chain, len(data)))
         self._counters["rx_frames"] += 1
         return True
+
+    def _command(self, queue):
+        chain = self._fetch(queue)
+        if chain is None:
+            return False
+        answer = self._commands.execute(chain.gather(self._memory), chain.capacity)
+        chain.scatter(self._memory, answer)
+        queue.begun.append((chain, len(answer)))
+        self._counters["commands"] += 1
+        self._follow_commands()
+        return True
+
+    def _follow_commands(self):
+        """What a command may have changed takes effect before its buffer is used."""
+        for other in list(self._queues.values()):
+            if other.index == self._control:
+                continue
+            if not other.index & 1 and other.index // 2 >= self.steering.pairs:
+                while other.begun:
+                    self._publish(other)
+                frames, other.backlog = other.backlog, deque()
+                self._steer(frames)
+            if self._coalescing.due(other.index):
+                self._notify(other)

@@ -17,13 +17,14 @@ from model.config_space import ConfigSpace
 from model.datapath import Datapath
 from model.formats import CapType, Feature, Status
 from model.interrupts import Interrupts
-from model.virtqueue import QueueError
+from model.virtqueue import Position, QueueError
 
-__all__ = ["FunctionalNic", "NicParameters", "OFFERED"]
+__all__ = ["FunctionalNic", "NicParameters", "OFFERED", "OFFERED_ALL"]
 
 OFFERED = formats.feature_set(
     Feature.VERSION_1, Feature.RING_PACKED, Feature.ACCESS_PLATFORM, Feature.ORDER_PLATFORM,
     Feature.NET_MAC, Feature.NET_MTU, Feature.NET_STATUS, Feature.NET_SPEED_DUPLEX)
+OFFERED_ALL = OFFERED | formats.RING_FEATURES | formats.CONTROL_FEATURES
 
 # Offsets in BAR 0; the areas behind start on multiples of BOUNDARY.
 COMMON, ISR, DEVICE, NOTIFY, BOUNDARY = 0x0000, 0x0100, 0x0200, 0x1_0000, 0x1_0000
@@ -35,7 +36,8 @@ class NicParameters:
 
     max_frame : bytes of the longest frame that can be sent
     rx_buffer : bytes of frames that may wait for receive buffers
-    reset_reads : reads of device_status that don't yet bring 0 after a reset request
+    reset_reads : reads of device_status, or of queue_reset, that don't yet bring 0 after a reset request
+    cookie : queue_notif_config_data of queue 0; the others follow
     """
     pairs: int = 1
     queue_size_max: int = 256
@@ -47,6 +49,7 @@ class NicParameters:
     max_frame: int = 9022
     rx_buffer: int = 65536
     reset_reads: int = 0
+    cookie: int = 0
 
 
 def _boundary(offset):
@@ -84,7 +87,8 @@ class FunctionalNic:
         self._working = False
         self._link_up = True
         self._config_changed = False
-        queues, vectors = 2 * p.pairs, 2 * p.pairs + 1
+        queues = 2 * p.pairs + formats.has_feature(p.offered, Feature.NET_CTRL_VQ)
+        vectors = queues + 1
         notify_bytes = queues * p.page
         table = _boundary(NOTIFY + notify_bytes)
         pending = _boundary(table + 16 * vectors)
@@ -96,10 +100,12 @@ class FunctionalNic:
                         (CapType.ISR, ISR, 1), (CapType.DEVICE, DEVICE, formats.VIRTIO_NET_CONFIG.itemsize)],
             window_read=self._read, window_write=self._write, flr=self._function_level_reset)
         self.interrupts = Interrupts(vectors, self.config, self._send_message)
-        self.datapath = Datapath(memory, self.counters, mtu=p.mtu, max_frame=p.max_frame, rx_buffer=p.rx_buffer,
-                                 order=order, suppress=suppress, interrupt=self.interrupts.used_buffer)
+        self.datapath = Datapath(memory, self.counters, pairs=p.pairs, mtu=p.mtu, max_frame=p.max_frame,
+                                 rx_buffer=p.rx_buffer, order=order, suppress=suppress,
+                                 interrupt=self.interrupts.used_buffer)
         self.common = CommonConfig(queues=queues, queue_size_max=p.queue_size_max, vectors=vectors, offered=p.offered,
-                                   reset=self._quiet, live=self._live, reset_reads=p.reset_reads)
+                                   reset=self._quiet, live=self._live, queue_reset=self.datapath.stop_queue,
+                                   queue_live=self._enable_queue, reset_reads=p.reset_reads, cookie=p.cookie)
         self._areas = [         # (offset in BAR 0, bytes, read(offset, size), write(offset, data))
             (COMMON, formats.COMMON_CFG.itemsize, self.common.read, self.common.write),
             (ISR, 1, self.interrupts.read_isr, _ignore),
@@ -172,6 +178,8 @@ class FunctionalNic:
         image = np.zeros(1, formats.VIRTIO_NET_CONFIG)[0]
         image["mac"] = list(p.mac)
         image["status"] = formats.NET_S_LINK_UP if self._link_up else 0
+        if formats.has_feature(p.offered, Feature.NET_MQ):
+            image["max_virtqueue_pairs"] = p.pairs
         image["mtu"], image["speed"], image["duplex"] = p.mtu, p.speed, formats.DUPLEX_FULL
         return image.tobytes()[offset:offset + size]
 
@@ -193,6 +201,10 @@ class FunctionalNic:
                             self.common.features)
         self._work()
 
+    def _enable_queue(self, index):
+        self.datapath.start_queue(index, self.common.queues[index])
+        self._work()
+
     # Work
 
     def receive(self, frame):
@@ -201,8 +213,15 @@ class FunctionalNic:
         self._work()
 
     def _doorbell(self, offset, data):
+        """A write to a queue's page. It has to name the queue as negotiated; else it is counted and nothing happens."""
         self.counters["doorbells"] += 1
-        self.datapath.kick(int.from_bytes(data[:2], "little"))
+        index, features = offset // self.parameters.page, self.common.features
+        named = self.common.cookie(index) if formats.has_feature(features, Feature.NOTIF_CONFIG_DATA) else index
+        if offset % self.parameters.page or int.from_bytes(data[:2], "little") != named:
+            self.counters["bad_doorbells"] += 1
+            return
+        told = int.from_bytes(data[2:4], "little") if len(data) == 4 else None
+        self.datapath.kick(index, None if told is None else Position(told & 0x7fff, told >> 15))
         self._work()
 
     def _work(self):

@@ -95,6 +95,16 @@ def feature_set(*features):
     return sum({1 << feature for feature in features})
 
 
+def has_feature(mask, feature):
+    """Whether `feature` is in `mask`."""
+    return bool(mask >> feature & 1)
+
+
+RING_FEATURES = feature_set(Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA, Feature.EVENT_IDX, Feature.IN_ORDER,
+                            Feature.INDIRECT_DESC, Feature.RING_RESET)
+CONTROL_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL)
+
+
 def feature_names(mask):
     """Names of the bits in `mask`, unknown ones as numbers, for messages."""
     bits = [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
@@ -207,6 +217,42 @@ DUPLEX_UNKNOWN = 0xff
 
 ETHERNET_HEADER = 14
 VLAN_TAG = 4
+
+
+# Control virtqueue ---------------------------------------------------------------------------------------------------
+
+class ControlClass(IntEnum):
+    """VIRTIO_NET_CTRL_..., the first byte of a command."""
+    MQ = 4
+    NOTF_COAL = 6
+
+
+class MqCommand(IntEnum):
+    """VIRTIO_NET_CTRL_MQ_..."""
+    VQ_PAIRS_SET = 0
+
+
+class NotfCoalCommand(IntEnum):
+    """VIRTIO_NET_CTRL_NOTF_COAL_..."""
+    TX_SET = 0
+    RX_SET = 1
+    VQ_SET = 2
+    VQ_GET = 3
+
+
+NET_OK = 0
+NET_ERR = 1
+PAIRS_LIMIT = 0x8000
+COAL = struct.Struct("<II")         # max_packets, max_usecs
+COAL_VQ = struct.Struct("<HHII")    # vq_index, reserved, max_packets, max_usecs
+COAL_VQ_GET = struct.Struct("<HH")  # of this, what the driver gives to VQ_GET
+
+
+def control_queue(features, pairs):
+    """Index of the control virtqueue of a card with at most `pairs` pairs, or None without VIRTIO_NET_F_CTRL_VQ."""
+    if not has_feature(features, Feature.NET_CTRL_VQ):
+        return None
+    return 2 * pairs if has_feature(features, Feature.NET_MQ) or has_feature(features, Feature.NET_RSS) else 2
 
 
 # Virtio over PCI -----------------------------------------------------------------------------------------------------

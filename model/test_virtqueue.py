@@ -4,7 +4,7 @@ import pytest
 
 from model import formats
 from model.memory import HostMemory
-from model.virtqueue import Chain, Element, PackedQueue, Position, QueueError, covers
+from model.virtqueue import Chain, Element, PackedQueue, Position, QueueError, RingFeatures, covers
 
 
 def walk(position, count, size):
@@ -103,6 +103,7 @@ def test_used_without_bytes_has_no_write_flag():
 
 @pytest.mark.parametrize("chain, message", [
     ([READY | INDIRECT], "INDIRECT without"),
+    ([READY | NEXT, INDIRECT], "INDIRECT in a chain"),
     ([READY | NEXT, NEXT, NEXT], "longer than the queue size of 3"),
 ])
 def test_chains_that_no_driver_may_build(chain, message):
@@ -125,7 +126,7 @@ def test_impossible_sizes(size):
 ])
 def test_event_decision(event_idx, flags, desc, wanted):
     """After a chain of two has been used, at positions 0 and 1 of the first pass."""
-    ring = Ring(4, event_idx=event_idx)
+    ring = Ring(4, features=RingFeatures(event_idx=event_idx))
     ring.memory.write(ring.events, formats.EVENT.pack(desc, flags))
     ring.put(0, flags=READY | NEXT)
     ring.put(1, flags=0)
@@ -141,3 +142,76 @@ def test_doorbell_suppression():
     assert ring.memory.read(ring.events + 4, 4) == bytes([0, 0, 1, 0])
     ring.queue.suppress_doorbells(False)
     assert ring.memory.read(ring.events + 4, 4) == bytes(4)
+
+
+@pytest.mark.parametrize("length, flags, message", [
+    (16, NEXT, "INDIRECT in a chain"), (0, 0, "table of 0 bytes"), (17, 0, "table of 17 bytes"),
+    (64, 0, "table of 64 bytes in a ring of 3")])
+def test_tables_that_no_driver_may_build(length, flags, message):
+    ring = Ring(3, features=RingFeatures(indirect_desc=True))
+    ring.put(0, length=length, flags=READY | INDIRECT | flags)
+    with pytest.raises(QueueError, match=message):
+        ring.queue.fetch()
+
+
+def test_of_a_table_only_write_counts():
+    ring = Ring(2, features=RingFeatures(indirect_desc=True))
+    table = ring.memory.allocate(32)
+    ring.memory.give(table, 32, "r")
+    ring.memory.write(table, formats.DESC.pack(0x10, 1, 5, 0xffff & ~WRITE) + formats.DESC.pack(0x20, 2, 6, WRITE))
+    ring.put(0, address=table, length=32, id=9, flags=READY | INDIRECT | WRITE)
+    chain = ring.queue.fetch()
+    assert (chain.id, chain.elements, chain.slots) == (9, (Element(0x10, 1, False), Element(0x20, 2, True)), 1)
+    ring.queue.use(chain, 0)
+    assert ring.queue.used == ring.queue.avail == Position(1, 1)
+
+
+def test_a_batch_in_order_is_one_used_descriptor():
+    ring = Ring(5, features=RingFeatures(in_order=True, event_idx=True))
+    for index, flags in enumerate((READY, READY | NEXT, 0, READY | NEXT)):
+        ring.put(index, id=index, flags=flags | WRITE)
+    ring.put(4, id=4, flags=WRITE)
+    chains = [ring.queue.fetch() for _ in range(3)]
+    ring.memory.write(ring.events, formats.EVENT.pack(0x8004, formats.EVENT_DESC))
+    ring.queue.use_batch([(chain, 1) for chain in chains])
+    assert ring.get(0)[1:] == (1, 4, 0x8080 | WRITE) and ring.get(1)[3] == READY | NEXT | WRITE
+    assert ring.queue.used == Position(0, 0)
+    assert ring.queue.wants_interrupt() and not ring.queue.wants_interrupt()
+
+
+def test_more_than_a_pass_since_the_last_decision():
+    ring = Ring(2, features=RingFeatures(event_idx=True))
+    ring.memory.write(ring.events, formats.EVENT.pack(0x8001, formats.EVENT_DESC))
+    for index, wrap in ((0, 1), (1, 1), (0, 0)):
+        ring.put(index, flags=formats.AVAILABLE[wrap])
+        ring.queue.use(ring.queue.fetch(), 0)
+    assert ring.queue.wants_interrupt()
+
+
+def test_doorbells_are_asked_for_by_position():
+    ring = Ring(3, features=RingFeatures(event_idx=True))
+    for index in range(3):
+        ring.queue.suppress_doorbells(False)
+        assert ring.memory.read(ring.events + 4, 4) == formats.EVENT.pack(0x8000 | index, formats.EVENT_DESC)
+        ring.put(index, flags=READY)
+        ring.queue.fetch()
+    ring.queue.suppress_doorbells(False)
+    assert ring.memory.read(ring.events + 4, 4) == formats.EVENT.pack(0, formats.EVENT_DESC)
+    ring.queue.suppress_doorbells(True)
+    assert ring.memory.read(ring.events + 4, 4) == formats.EVENT.pack(0, formats.EVENT_DISABLE)
+
+
+def test_doorbells_that_tell_of_what_is_not_there():
+    ring = Ring(3, features=RingFeatures(notification_data=True))
+    ring.put(0, flags=READY)
+    assert ring.queue.fetch() is None
+    ring.queue.tell(Position(2, 1))
+    assert ring.queue.fetch()
+    with pytest.raises(QueueError, match="nothing is available"):
+        ring.queue.fetch()
+    ring.put(1, flags=READY | NEXT)
+    ring.put(2, flags=0)
+    with pytest.raises(QueueError, match="goes beyond"):
+        ring.queue.fetch()
+    ring.queue.tell(None)       # rung without saying
+    assert ring.queue.fetch().slots == 2 and ring.queue.fetch() is None

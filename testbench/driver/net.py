@@ -10,71 +10,20 @@ Source: VIRTIO Version 1.4, section "Network Device".
 """
 
 from collections import Counter
-from dataclasses import dataclass
 
 from model import formats
 from model.formats import CapType, Feature, Status
 from model.pci import Command
-from testbench.driver.framing import TOGETHER, Framing
 from testbench.driver.interrupts import MessageInterrupts, PinInterrupt
+from testbench.driver.naps import Naps
+from testbench.driver.options import REQUIRED, WANTED, WANTED_ALL, NicOptions
 from testbench.driver.pci import MsixTable, PciFunction
 from testbench.driver.platform import DeviceError, DriverError
-from testbench.driver.queues import ReceiveQueue, TransmitQueue
-from testbench.driver.ring import RingStyle
+from testbench.driver.queue_builder import QueueBuilder
 from testbench.driver.virtio_pci import VirtioPci
+from testbench.driver.virtqueue import wait_for_any
 
-__all__ = ["Nic", "NicOptions"]
-
-REQUIRED = formats.feature_set(Feature.VERSION_1, Feature.RING_PACKED)
-WANTED = formats.feature_set(
-    Feature.ACCESS_PLATFORM, Feature.ORDER_PLATFORM, Feature.NET_MAC, Feature.NET_MTU, Feature.NET_STATUS,
-    Feature.NET_SPEED_DUPLEX)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NicOptions:
-    """How the driver works.
-
-    pairs : receive/transmit queue pairs to set up
-    queue_size : descriptors of each ring; None takes the device's maximum
-    interrupts : "msix", "intx" or "none"
-    polling : never wait for an interrupt but look at the ring, every `poll_ns`, or, with 0, whenever the device
-        writes into it: a CPU that does nothing else
-    doorbell_batch : frames that `send_many` makes available per doorbell
-    refill_batch : receive buffers that are given back at a time, with one doorbell
-    receive_buffers : how many; None fills the ring
-    receive_framing : how receive buffers are cut
-    framing : how frames are cut unless `send` is told otherwise
-    style : see RingStyle
-    buffer_align : alignment of every buffer
-    buffer_slack : bytes beyond header and largest frame in each transmit buffer, for framings with gaps
-    required, wanted : feature masks
-    max_payload, max_read_request, extended_tags : Device Control
-    """
-    pairs: int = 1
-    queue_size: int | None = None
-    interrupts: str = "msix"
-    polling: bool = False
-    poll_ns: float = 0
-    doorbell_batch: int = 32
-    refill_batch: int = 16
-    receive_buffers: int | None = None
-    receive_framing: Framing = TOGETHER
-    framing: Framing = TOGETHER
-    style: RingStyle = RingStyle()
-    buffer_align: int = 4096
-    buffer_slack: int = 1024
-    required: int = REQUIRED
-    wanted: int = WANTED
-    max_payload: int = 256
-    max_read_request: int = 512
-    extended_tags: bool = True
-
-    def __post_init__(self):
-        if self.interrupts not in ("msix", "intx", "none"):
-            raise DriverError(f"interrupts must be msix, intx or none, not {self.interrupts!r}")
-        if self.interrupts == "none" and not self.polling:
-            raise DriverError("without interrupts, there is only polling")
+__all__ = ["REQUIRED", "WANTED", "WANTED_ALL", "Nic", "NicOptions"]
 
 
 class Nic:
@@ -91,10 +40,13 @@ class Nic:
     function, virtio : the PciFunction and VirtioPci below
     mac, mtu : of the device, or None if it doesn't tell
     receivers, transmitters : queues by pair
+    control : ControlQueue, or None without VIRTIO_NET_F_CTRL_VQ
+    active_pairs : that frames may be sent on; all that are set up unless VIRTIO_NET_F_MQ was negotiated
+    naps : Naps, or None
     msix, messages, pin : MsixTable, MessageInterrupts and PinInterrupt, as far as in use
     statistics : Counter of doorbells, doorbells_saved, config_interrupts, tx_frames, tx_bytes,
-        rx_frames, rx_bytes, used, waits
-    config_changed : Event, set by a configuration change interrupt
+        rx_frames, rx_bytes, used, waits, commands
+    config_changed, any_used : Events, set by a configuration change interrupt and by that of any queue
     """
 
     def __init__(self, host, platform, **options):
@@ -102,12 +54,16 @@ class Nic:
         self.platform = platform
         self.options = NicOptions(**options)
         self.statistics = Counter()
-        self.config_changed = platform.event()
+        self.config_changed, self.any_used = platform.event(), platform.event()
         self.function = PciFunction(host)
         self.virtio = VirtioPci(self.function, platform)
         self.mac = self.mtu = None
-        self.receivers, self.transmitters = [], []
+        self.receivers, self.transmitters, self.control = [], [], None
+        self.active_pairs = 0
         self.messages = self.pin = self.msix = None
+        self.naps = None
+        if self.options.sleep_seed is not None:
+            self.naps = Naps(platform, self.options.sleep_seed, self.options.sleep_ns)
         self._doubtful = False
 
     # Life cycle
@@ -126,10 +82,12 @@ class Nic:
         try:
             await virtio.set_status(Status.ACKNOWLEDGE)
             await virtio.set_status(Status.DRIVER)
-            features = await virtio.negotiate(required=self.options.required, wanted=self.options.wanted)
-            await self._read_identity(features)
+            await virtio.negotiate(required=self.options.required, wanted=self.options.wanted)
+            await self._read_identity()
+            self._builder = QueueBuilder(self)
+            await self._builder.discover()
             await self._set_up_interrupts()
-            await self._set_up_queues(formats.net_header_bytes(features))
+            await self._set_up_queues()
             await virtio.set_status(Status.DRIVER_OK)
         except DriverError:
             await virtio.fail()
@@ -137,6 +95,8 @@ class Nic:
             raise
         for queue in self.receivers:
             await queue.kick()
+        if self._has(Feature.NET_MQ) and self.options.pairs > 1:
+            await self.set_pairs(self.options.pairs)
 
     async def stop(self):
         """Reset the device, then take back everything it was given. Frames not yet received are lost."""
@@ -153,9 +113,9 @@ class Nic:
     def release(self):
         """Take back everything that a device had which is reset, by whatever means."""
         self.host.statistics.unlabel(self.virtio.structures[CapType.NOTIFY].address)
-        for queue in self.receivers + self.transmitters:
+        for queue in self._queues():
             queue.close()
-        self.receivers, self.transmitters = [], []
+        self.receivers, self.transmitters, self.control = [], [], None
         for interrupts in (self.messages, self.pin):
             if interrupts:
                 interrupts.close()
@@ -173,11 +133,11 @@ class Nic:
         else:
             await self.function.set_command(set=on | Command.INTERRUPT_DISABLE)
 
-    async def _read_identity(self, features):
+    async def _read_identity(self):
         self.mac = self.mtu = None
-        if features >> Feature.NET_MAC & 1:
+        if self._has(Feature.NET_MAC):
             self.mac = await self.virtio.read_config("mac")
-        if features >> Feature.NET_MTU & 1:
+        if self._has(Feature.NET_MTU):
             self.mtu = await self.virtio.read_config("mtu")
 
     async def _set_up_interrupts(self):
@@ -188,7 +148,7 @@ class Nic:
                 await self.msix.control(enable=True, function_mask=True)
                 self.messages = MessageInterrupts(self.host)
                 self.messages.connect(0, self._config_interrupt)
-                for vector in range(min(self.msix.vectors, 1 + 2 * self.options.pairs)):
+                for vector in range(min(self.msix.vectors, self._builder.vectors)):
                     await self.msix.set_vector(vector, self.messages.address, vector)
                 await self.msix.control(enable=True)
                 await self.virtio.map_config_vector(0)
@@ -196,50 +156,76 @@ class Nic:
                 self.pin = PinInterrupt(self.host, self.platform, self.virtio.read_isr, {
                     formats.ISR_QUEUE: self._all_queues_interrupt, formats.ISR_CONFIG: self._config_interrupt})
 
-    async def _set_up_queues(self, header_bytes):
-        options = self.options
-        count = await self.virtio.read("num_queues")
-        if 2 * options.pairs > count:
-            raise DriverError(f"{options.pairs} pairs of a device with {count} queues")
-        mtu = 1500 if self.mtu is None else self.mtu
-        overhead = formats.ETHERNET_HEADER + 2 * formats.VLAN_TAG
-        for pair in range(options.pairs):
-            self.receivers.append(ReceiveQueue(
-                self, 2 * pair, await self._size(2 * pair), header_bytes=header_bytes,
-                frame_bytes=max(mtu, 1500) + overhead))
-            self.transmitters.append(TransmitQueue(
-                self, 2 * pair + 1, await self._size(2 * pair + 1), header_bytes=header_bytes,
-                frame_bytes=mtu + overhead, slack=options.buffer_slack))
-        for queue in self.receivers + self.transmitters:
-            await queue.enable(self._vector_of(queue))
+    async def _set_up_queues(self):
+        for index in self._builder.indices:
+            queue = await self._builder.build(index)
+            if index == self._builder.control_index:
+                self.control = queue
+            else:
+                (self.transmitters if index & 1 else self.receivers).append(queue)
+        for queue in self._queues():
+            vector = self._builder.vector_of(queue.index)
+            if vector is not None:
+                self.messages.connect(vector, self._queue_interrupt(queue.index))
+            await queue.enable(vector)
+        self.active_pairs = 1 if self._has(Feature.NET_MQ) else self.options.pairs
 
-    async def _size(self, index):
-        limit = await self.virtio.queue_limit(index)
-        size = self.options.queue_size or limit
-        if not 0 < size <= limit:
-            raise DriverError(f"queue {index} has at most {limit} descriptors, not {size}")
-        return size
+    def _queues(self):
+        return [*self.receivers, *self.transmitters, *([self.control] if self.control else [])]
 
-    def _vector_of(self, queue):
-        """A vector for each queue if there are enough, else one for all of them, else the only one."""
-        if not self.messages:
-            return None
-        own = 1 + queue.index
-        vector = own if self.msix.vectors > 2 * self.options.pairs else min(1, self.msix.vectors - 1)
-        self.messages.connect(vector, queue.interrupt)
-        return vector
+    def _queue(self, index):
+        return next(queue for queue in self._queues() if queue.index == index)
+
+    def _has(self, feature):
+        return formats.has_feature(self.virtio.features, feature)
+
+    # One queue alone
+
+    async def stop_queue(self, index):
+        """With VIRTIO_F_RING_RESET: reset a receive or transmit queue, and take back all that the device had of it.
+        Nothing can be sent or received on it until `start_queue`; returns how many buffers were in flight."""
+        queue = self._queue(index)
+        queue.check_open()
+        if not self._has(Feature.RING_RESET):
+            raise DriverError("a queue can't be reset without VIRTIO_F_RING_RESET")
+        queue.closed = True
+        queue.wake()
+        await self.virtio.reset_queue(index)
+        return len(queue.close())
+
+    async def start_queue(self, index, size=None):
+        """Set up a stopped queue anew, with another size if given."""
+        if not self._queue(index).closed:
+            raise DriverError(f"queue {index} was not stopped")
+        queue = await self._builder.build(index, size)
+        (self.transmitters if index & 1 else self.receivers)[index // 2] = queue
+        await queue.enable(self._builder.vector_of(index))
+        if not index & 1:
+            await queue.kick()
+
+    async def set_pairs(self, pairs):
+        """With VIRTIO_NET_F_MQ: make that many pairs active, of those set up."""
+        if not 1 <= pairs <= self.options.pairs:
+            raise DriverError(f"{pairs} of {self.options.pairs} pairs can't be made active")
+        self.active_pairs = min(self.active_pairs, pairs)
+        await self.control.set_pairs(pairs)
+        self.active_pairs = pairs
 
     # Events
 
+    def _queue_interrupt(self, index):
+        """Handler for the queue that has `index` when the interrupt comes."""
+        return lambda: self._queue(index).interrupt()
+
     def _all_queues_interrupt(self):
-        for queue in self.receivers + self.transmitters:
+        for queue in self._queues():
             queue.interrupt()
 
     def _config_interrupt(self):
         self.statistics["config_interrupts"] += 1
         self.config_changed.set()
         self._doubtful = True
-        for queue in self.receivers + self.transmitters:
+        for queue in self._queues():
             queue.wake()
 
     async def check(self):
@@ -252,7 +238,7 @@ class Nic:
 
     async def link_up(self):
         """Whether the link is up; without VIRTIO_NET_F_STATUS it is taken to be."""
-        if not self.virtio.features >> Feature.NET_STATUS & 1:
+        if not self._has(Feature.NET_STATUS):
             return True
         return bool(await self.virtio.read_config("status") & formats.NET_S_LINK_UP)
 
@@ -260,12 +246,17 @@ class Nic:
 
     async def send(self, frame, *, framing=None, pair=0):
         """Make a frame available to the device, waiting for room in the ring, and ring the doorbell."""
-        await self.transmitters[pair].send(frame, framing or self.options.framing)
+        await self._transmitter(pair).send(frame, framing or self.options.framing)
 
     async def send_many(self, frames, *, framing=None, pair=0, batch=None):
         """Send any iterable of frames with a doorbell per `batch`."""
-        await self.transmitters[pair].send_many(
+        await self._transmitter(pair).send_many(
             frames, framing or self.options.framing, batch or self.options.doorbell_batch)
+
+    def _transmitter(self, pair):
+        if pair >= self.active_pairs:
+            raise DriverError(f"pair {pair} is not among the {self.active_pairs} active ones")
+        return self.transmitters[pair]
 
     async def flush(self, *, pair=0, timeout_ns=None):
         """Until the device has used all that was sent on `pair`."""
@@ -278,3 +269,10 @@ class Nic:
     async def receive_many(self, limit=None, *, pair=0, timeout_ns=None):
         """All frames that are there, at least one and at most `limit`. Raises `TimeoutError`."""
         return await self.receivers[pair].receive_many(limit, timeout_ns)
+
+    async def receive_any(self, limit=None, *, timeout_ns=None):
+        """Frames of all pairs, at least one and at most `limit` of each: a list of (pair, frame). Raises
+        `TimeoutError`."""
+        queues = [queue for queue in self.receivers if not queue.closed]
+        await wait_for_any(queues, self.any_used, timeout_ns)
+        return [(queue.index // 2, frame) for queue in queues for frame in await queue.take(limit)]

@@ -1,4 +1,4 @@
-"""Virtqueues of the network driver: rings with doorbell, interrupt and buffers."""
+"""Receive and transmit queues of the network driver: virtqueues with buffers."""
 
 from itertools import islice
 
@@ -6,114 +6,30 @@ from model import formats
 from testbench.driver.area import Area
 from testbench.driver.framing import TOGETHER
 from testbench.driver.platform import DeviceError, DriverError
-from testbench.driver.ring import PackedRing
-from testbench.driver.virtio_pci import QueueSetup
+from testbench.driver.virtqueue import Virtqueue
 
 __all__ = ["ReceiveQueue", "TransmitQueue"]
 
 
-class NetQueue:
-    """What both directions share.
+class BufferQueue(Virtqueue):
+    """A virtqueue with buffers of its own: `count` of `buffer_bytes` each, under `name` in the host's statistics."""
 
-    Parameters
-    ----------
-    nic : Nic
-    index, size : of the virtqueue
-    buffer_bytes, buffer_count : of its buffers
-
-    Attributes
-    ----------
-    ring : PackedRing
-    doorbell_at : int
-        address that is written to notify the device, once enabled
-    """
-
-    def __init__(self, nic, index, size, *, buffer_bytes, buffer_count):
-        self.index = index
-        self._nic = nic
-        self._host = nic.host
-        self._platform = nic.platform
-        self._options = nic.options
-        self._statistics = nic.statistics
-        self._closed = False
-        self._used = nic.platform.event()
-        self.ring = PackedRing(nic.host, size, style=nic.options.style)
-        align = nic.options.buffer_align
+    def _allocate(self, name, buffer_bytes, count):
+        align = self._options.buffer_align
         stride = -(-buffer_bytes // align) * align
-        self._area = Area(nic.host, stride * buffer_count, "tx" if index & 1 else "rx", align=align)
-        self._buffers = [self._area.address + stride * i for i in range(buffer_count)]
-        self._views = [self._area.view[stride * i:stride * i + buffer_bytes] for i in range(buffer_count)]
-        self.ring.disable_interrupts()
-        self._watch = None
-        if nic.options.polling and not nic.options.poll_ns:
-            self._watch = nic.host.memory.watch(
-                self.ring.descriptors, size * formats.DESC_BYTES, lambda address, data: self._used.set())
-
-    async def enable(self, vector):
-        """Tell the device of the queue."""
-        virtio = self._nic.virtio
-        ring = self.ring
-        self.doorbell_at = await virtio.set_up_queue(
-            self.index, QueueSetup(ring.size, ring.descriptors, ring.driver, ring.device, vector))
-        self._doorbell = virtio.doorbell(self.index)
-
-    async def kick(self):
-        """Ring the doorbell, unless the device does without."""
-        if self.ring.doorbell_wanted():
-            self._statistics["doorbells"] += 1
-            await self._host.mmio_write(self.doorbell_at, *self._doorbell)
-        else:
-            self._statistics["doorbells_saved"] += 1
-
-    def interrupt(self):
-        """A used buffer notification has come."""
-        self._used.set()
-
-    async def wait_used(self, timeout_ns=None):
-        """Until a buffer is used that was not yet collected; at once if there is one. Raises `TimeoutError`."""
-        deadline = None if timeout_ns is None else self._platform.now() + timeout_ns
-        while not self.ring.has_used():
-            await self._nic.check()
-            if self._closed:
-                raise DriverError(f"queue {self.index} was stopped")
-            left = None if deadline is None else deadline - self._platform.now()
-            if left is not None and left <= 0:
-                raise TimeoutError(f"no buffer of queue {self.index} was used within {timeout_ns} ns")
-            self._statistics["waits"] += 1
-            await self._wait_for_news(left)
-
-    async def _wait_for_news(self, timeout_ns):
-        if self._options.polling and not self._watch:
-            poll_ns = self._options.poll_ns
-            await self._platform.sleep(poll_ns if timeout_ns is None else min(poll_ns, timeout_ns))
-            return
-        # Arm, then look again, then sleep: whatever is used before arming is seen, and what comes later wakes us.
-        self._used.clear()
-        if not self._options.polling:
-            self.ring.enable_interrupts()
-        if self.ring.has_used() or await self._platform.wait(self._used, timeout_ns):
-            # After a timeout interrupts stay on: somebody else may be waiting too.
-            self.ring.disable_interrupts()
-
-    def wake(self):
-        """Make everybody who waits look around."""
-        self._used.set()
-
-    def close(self):
-        """Take everything back, from a device that is reset or was never live."""
-        self._closed = True
-        self.ring.close()
-        if self._watch:
-            self._host.memory.unwatch(self._watch)
-        self._area.close()
-        self.wake()
+        area = Area(self._host, stride * count, name, align=align)
+        self._areas.append(area)
+        self._buffers = [area.address + stride * i for i in range(count)]
+        self._views = [area.view[stride * i:stride * i + buffer_bytes] for i in range(count)]
 
 
-class TransmitQueue(NetQueue):
+class TransmitQueue(BufferQueue):
     """Frames on their way out. `slack` bytes of each buffer are for framings that leave gaps."""
 
     def __init__(self, nic, index, size, *, header_bytes, frame_bytes, slack):
-        super().__init__(nic, index, size, buffer_bytes=header_bytes + frame_bytes + slack, buffer_count=size)
+        super().__init__(nic, index, size)
+        self._allocate("tx", header_bytes + frame_bytes + slack, size)
+        self.interrupt_after = nic.options.transmit_interrupt_after
         self._header = bytes(header_bytes)
         self._frame_bytes = frame_bytes
         self._free = list(reversed(range(size)))
@@ -133,6 +49,7 @@ class TransmitQueue(NetQueue):
 
     def post(self, frame, framing):
         """Make a frame available, without ringing; False if there is no room for it now."""
+        self.check_open()
         data = self._header + frame
         self._check(frame)
         if framing.room(len(data)) > len(self._views[0]):
@@ -140,9 +57,10 @@ class TransmitQueue(NetQueue):
         pieces = framing.place(0, len(data))
         if len(pieces) > self.ring.size:
             raise DriverError(f"{len(pieces)} elements in a ring of {self.ring.size}")
-        if self.room() == 0 or len(pieces) > self.ring.free:
+        slots = self.ring.slots(len(pieces))
+        if self.room() == 0 or slots > self.ring.free:
             self.reclaim()
-            if not self._free or len(pieces) > self.ring.free:
+            if not self._free or slots > self.ring.free:
                 return False
         number = self._free.pop()
         view, base = self._views[number], self._buffers[number]
@@ -210,7 +128,7 @@ class TransmitQueue(NetQueue):
             self.reclaim()
 
 
-class ReceiveQueue(NetQueue):
+class ReceiveQueue(BufferQueue):
     """Buffers for frames on their way in, and frames not yet asked for."""
 
     def __init__(self, nic, index, size, *, header_bytes, frame_bytes):
@@ -219,10 +137,11 @@ class ReceiveQueue(NetQueue):
         self._pieces = framing.place(0, length)
         if len(self._pieces) > size:
             raise DriverError(f"receive buffers of {len(self._pieces)} elements in a ring of {size}")
-        count = size // len(self._pieces)
+        super().__init__(nic, index, size)
+        count = size // self.ring.slots(len(self._pieces))
         if nic.options.receive_buffers is not None:
             count = min(count, nic.options.receive_buffers)
-        super().__init__(nic, index, size, buffer_bytes=framing.room(length), buffer_count=count)
+        self._allocate("rx", framing.room(length), count)
         self._length = length
         self._header_bytes = header_bytes
         # What stands before a frame while no offload is negotiated: all 0 but num_buffers, which is 1.
@@ -269,6 +188,10 @@ class ReceiveQueue(NetQueue):
     async def receive_many(self, limit, timeout_ns):
         """1 to `limit` frames."""
         await self.wait_used(timeout_ns)
+        return await self.take(limit)
+
+    async def take(self, limit):
+        """The frames that are there, up to `limit`; buffers go back to the device if it is time."""
         frames = self.collect(limit)
         if len(self._idle) >= self._refill_at:
             self.refill()

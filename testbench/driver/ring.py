@@ -8,40 +8,31 @@ Source: VIRTIO Version 1.4, section "Packed Virtqueues".
     for token, written in ring.collect(): ...
 
 What the device can see is given to it, and taken back, at the moments of the specification: ring and event areas for
-the ring's life, buffers from just before they are made available until they are seen used.
+the ring's life, buffers and their tables from just before they are made available until they are seen used.
 """
 
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
 from model import formats
 from testbench.driver.area import Area
+from testbench.driver.event_suppression import EventSuppression
+from testbench.driver.in_order import InOrder
 from testbench.driver.platform import DeviceError, DriverError
+from testbench.driver.ring_options import RingFeatures, RingStyle
+from testbench.driver.tables import TablePool
 
-__all__ = ["PackedRing", "RingStyle"]
+__all__ = ["PackedRing", "RingFeatures", "RingStyle"]
 
 _USED_BITS = formats.DESC_WRAP_BITS
-
-
-@dataclass(frozen=True)
-class RingStyle:
-    """Liberties that the specification leaves to a driver; a device has to cope with all of them.
-
-    set_bits_on_all : give AVAIL and USED of the available state to every element of a chain; else only the first has
-        them, and the others look like used in the last pass
-    set_id_on_all : write the buffer id into every element; else only into the last, and the others have 0xdead
-    """
-    set_bits_on_all: bool = True
-    set_id_on_all: bool = True
 
 
 class PackedRing:
     """One ring of `size` descriptors, 1 to 32768, and the buffers in it.
 
     `host` has `memory` and `statistics`. The caller keeps `size` to what the device allows. An element is (address,
-    length, device_writable).
+    length, device_writable). `style` is a RingStyle, `features` RingFeatures.
 
     Attributes
     ----------
@@ -51,24 +42,27 @@ class PackedRing:
     used_index, used_wrap : where the next used descriptor is expected
     """
 
-    def __init__(self, host, size, *, style=None):
+    def __init__(self, host, size, *, style=None, features=None):
         if not 1 <= size <= formats.QUEUE_SIZE_LIMIT:
             raise DriverError(f"ring size must be 1 to {formats.QUEUE_SIZE_LIMIT}, not {size}")
         self._memory = host.memory
         self._style = style or RingStyle()
+        features = features or RingFeatures()
         self.size = size
-        ring = Area(host, size * formats.DESC_BYTES, "ring", align=16, access="rw")
-        driver = Area(host, formats.EVENT.size, "event", align=4, access="r")
-        device = Area(host, formats.EVENT.size, "event", align=4, access="w")
-        self._areas = (ring, driver, device)
-        self.descriptors, self.driver, self.device = (area.address for area in self._areas)
-        self._bytes = ring.view
-        self._table = np.frombuffer(ring.view, formats.PVIRTQ_DESC)
-        self._driver_events = driver.view
-        self._device_events = device.view
+        self._area = Area(host, size * formats.DESC_BYTES, "ring", align=16, access="rw")
+        self._events = EventSuppression(host, size, features.event_idx)
+        self.descriptors, self.driver, self.device = self._area.address, self._events.driver, self._events.device
+        self._bytes = self._area.view
+        self._table = np.frombuffer(self._bytes, formats.PVIRTQ_DESC)
+        self._tables = None
+        if features.indirect:
+            self._tables = TablePool(host, offset=self._style.table_offset, show_ids=self._style.set_id_on_all)
+        self._parts = tuple(part for part in (self._tables, self._events, self._area) if part)
+        self._order = InOrder() if features.in_order else None
         self.free = size
         self.avail_index, self.avail_wrap = 0, 1
         self.used_index, self.used_wrap = 0, 1
+        self._undecided = 0                 # descriptors made available since `decide_doorbell`
         # By id, for buffers in flight:
         self._free_ids = deque(range(size))
         self._tokens = [None] * size
@@ -83,48 +77,88 @@ class PackedRing:
 
     # Making buffers available
 
-    def add(self, elements, token=None):
+    def slots(self, count, indirect=None):
+        """Descriptors of the ring that a buffer of `count` elements takes; `indirect` as for `add`."""
+        return 1 if self._with_table(count, indirect) else count
+
+    def _with_table(self, count, indirect):
+        if indirect is None:
+            policy = self._style.indirect
+            return self._tables is not None and (policy == "always" or policy == "several" and count > 1)
+        if indirect and not self._tables:
+            raise DriverError("INDIRECT without VIRTIO_F_INDIRECT_DESC")
+        return indirect
+
+    def add(self, elements, token=None, *, indirect=None):
         """Make one buffer available: a list of elements, readable ones first. Returns its id.
 
-        All but the first descriptor's flags are written first; those flags publish the whole chain.
+        `indirect` tells whether they stand in a table; by default, what the style says. All but the first descriptor's
+        flags are written first; those flags publish the whole chain.
         """
-        count = len(elements)
-        self._check(elements)
+        slots = self.slots(len(elements), indirect)
+        self._check(elements, slots)
         buffer_id = self._free_ids.popleft()
         self._tokens[buffer_id] = token
-        self._slots[buffer_id] = count
+        self._slots[buffer_id] = slots
         self._writable[buffer_id] = sum(length for _, length, writable in elements if writable)
         self._grants[buffer_id] = [self._memory.give(address, length, "w" if writable else "r")
                                    for address, length, writable in elements if length]
-        index, wrap, size = self.avail_index, self.avail_wrap, self.size
-        head_flags = None
+        if self._with_table(len(elements), indirect):
+            head_flags = self._write_indirect(elements, buffer_id)
+        else:
+            head_flags = self._write_chain(elements, buffer_id)
+        self._publish(head_flags, slots, buffer_id)
+        return buffer_id
+
+    def _write_indirect(self, elements, buffer_id):
+        """Write a descriptor that refers to a table, but for its flags; returns those."""
+        address, length = self._tables.write(elements, buffer_id)
+        index = self.avail_index
+        formats.DESC.pack_into(self._bytes, index * formats.DESC_BYTES, address, length, buffer_id,
+                               int(self._table["flags"][index]))
+        useless = formats.DESC_WRITE if self._style.set_write_on_table else 0
+        return formats.DESC_INDIRECT | useless | formats.AVAILABLE[self.avail_wrap]
+
+    def _write_chain(self, elements, buffer_id):
+        """Write a descriptor per element, but for the first one's flags; returns those."""
+        index, wrap = self.avail_index, self.avail_wrap
         for position, (address, length, writable) in enumerate(elements):
-            last = position == count - 1
+            last = position == len(elements) - 1
             flags = (formats.DESC_WRITE if writable else 0) | (0 if last else formats.DESC_NEXT)
             if position == 0:
-                head_offset, head_flags = index * formats.DESC_BYTES, flags | formats.AVAILABLE[wrap]
+                head_flags = flags | formats.AVAILABLE[wrap]
                 flags = int(self._table["flags"][index])        # untouched until the chain stands
             else:
                 flags |= formats.AVAILABLE[wrap] if self._style.set_bits_on_all else formats.USED[wrap ^ 1]
             shown_id = buffer_id if last or self._style.set_id_on_all else 0xdead
             formats.DESC.pack_into(self._bytes, index * formats.DESC_BYTES, address, length, shown_id, flags)
             index += 1
-            if index == size:
+            if index == self.size:
                 index, wrap = 0, wrap ^ 1
-        self.avail_index, self.avail_wrap = index, wrap
-        self.free -= count
-        # Write barrier: everything above is visible before the flags.
-        flags_offset = head_offset + formats.DESC_FLAGS_OFFSET
-        self._bytes[flags_offset:flags_offset + 2] = head_flags.to_bytes(2, "little")
-        return buffer_id
+        return head_flags
 
-    def _check(self, elements):
+    def _publish(self, head_flags, slots, buffer_id):
+        flags_offset = self.avail_index * formats.DESC_BYTES + formats.DESC_FLAGS_OFFSET
+        self._advance_avail(slots)
+        self.free -= slots
+        if self._order:
+            self._order.add(buffer_id)
+        # Write barrier: everything above is visible before the flags.
+        self._bytes[flags_offset:flags_offset + 2] = head_flags.to_bytes(2, "little")
+
+    def _advance_avail(self, count):
+        self._undecided += count
+        self.avail_index += count
+        if self.avail_index >= self.size:
+            self.avail_index, self.avail_wrap = self.avail_index - self.size, self.avail_wrap ^ 1
+
+    def _check(self, elements, slots):
         if not elements:
             raise DriverError("a buffer has at least one element")
         if len(elements) > self.size:
             raise DriverError(f"chain of {len(elements)} elements in a ring of {self.size}")
-        if len(elements) > self.free:
-            raise DriverError(f"chain of {len(elements)} elements, {self.free} descriptors are free")
+        if slots > self.free:
+            raise DriverError(f"chain of {slots} elements, {self.free} descriptors are free")
         writable = [element[2] for element in elements]
         if writable != sorted(writable):
             raise DriverError("a readable element stands behind a writable one")
@@ -134,6 +168,10 @@ class PackedRing:
         count = len(addresses)
         if count > self.free:
             raise DriverError(f"{count} buffers, {self.free} descriptors are free")
+        if self._with_table(1, None):
+            for address, length, token in zip(addresses, lengths, tokens):
+                self.add([(address, length, writable)], token)
+            return
         ids = [self._free_ids.popleft() for _ in range(count)]
         give, access = self._memory.give, "w" if writable else "r"
         for buffer_id, address, length, token in zip(ids, addresses, lengths, tokens):
@@ -153,18 +191,23 @@ class PackedRing:
             # Write barrier: everything above is visible before the flags.
             self._table["flags"][part] = formats.AVAILABLE[self.avail_wrap] | (formats.DESC_WRITE if writable else 0)
             done += run
-            self.avail_index += run
-            if self.avail_index == self.size:
-                self.avail_index, self.avail_wrap = 0, self.avail_wrap ^ 1
+            self._advance_avail(run)
+        if self._order:
+            self._order.add(*ids)
 
     def doorbell_wanted(self):
-        """Whether the device asks to be notified. Ask after adding: a full barrier lies between."""
-        flags = self._device_events[2] & 3
-        if flags == formats.EVENT_DISABLE:
-            return False
-        if flags != formats.EVENT_ENABLE:
-            raise DeviceError(f"device event suppression flags of {flags} without VIRTIO_F_EVENT_IDX")
-        return True
+        """Whether the device asks to be notified of what was made available since the last `decide_doorbell`. Ask
+        after adding: a full barrier lies between."""
+        return self._events.doorbell_wanted(self._position(self.avail_index, self.avail_wrap), self._undecided)
+
+    def decide_doorbell(self):
+        """The same, and what was made available so far has been decided about: the caller rings if True."""
+        wanted = self.doorbell_wanted()
+        self._undecided = 0
+        return wanted
+
+    def _position(self, index, wrap):
+        return index if wrap else index + self.size
 
     # Seeing buffers used
 
@@ -172,48 +215,73 @@ class PackedRing:
         """Whether the device has used a buffer that was not yet collected."""
         if self.free == self.size:      # then the descriptor here may be of any age
             return False
+        if self._order and self._order.has_used():
+            return True
         flags = self._bytes[self.used_index * 16 + 14] | self._bytes[self.used_index * 16 + 15] << 8
         return flags & _USED_BITS == formats.USED[self.used_wrap]
 
     def collect(self, limit=None):
         """Take back used buffers, at most `limit`: a list of (token, bytes written), in the order of completion."""
         found = []
-        unpack, ring, take = formats.DESC.unpack_from, self._bytes, self._memory.take
-        index, wrap, size = self.used_index, self.used_wrap, self.size
-        used_state = formats.USED[wrap]
-        while self.free < size and (limit is None or len(found) < limit):
-            _, written, buffer_id, flags = unpack(ring, index * 16)
-            if flags & _USED_BITS != used_state:
+        take, order = self._memory.take, self._order
+        while self.free < self.size and (limit is None or len(found) < limit):
+            if order and order.has_used():
+                buffer_id, written = order.next()
+            elif (used := self._read_used()) is None:
                 break
-            slots = self._slots[buffer_id] if buffer_id < size else 0
-            if not slots:
-                raise DeviceError(f"used descriptor {index} has id {buffer_id}, which is not in flight")
-            if not flags & formats.DESC_WRITE:
-                written = 0             # reserved without WRITE
-            if written > self._writable[buffer_id]:
-                raise DeviceError(f"{written} bytes written to buffer {buffer_id} of {self._writable[buffer_id]}")
+            elif order:
+                order.seen(*used, self._writable)
+                continue
+            else:
+                buffer_id, written = used
             for grant in self._grants[buffer_id]:
                 take(grant)
+            if self._tables:
+                self._tables.take(buffer_id)
             found.append((self._tokens[buffer_id], written))
-            self._slots[buffer_id], self._tokens[buffer_id], self._grants[buffer_id] = 0, None, None
-            self._free_ids.append(buffer_id)
-            self.free += slots
-            index += slots
-            if index >= size:
-                index, wrap = index - size, wrap ^ 1
-                used_state = formats.USED[wrap]
-            self.used_index, self.used_wrap = index, wrap
+            self._retire(buffer_id)
         return found
+
+    def _read_used(self):
+        """(id, bytes written) of the next used descriptor, or None."""
+        _, written, buffer_id, flags = formats.DESC.unpack_from(self._bytes, self.used_index * formats.DESC_BYTES)
+        if flags & _USED_BITS != formats.USED[self.used_wrap]:
+            return None
+        if buffer_id >= self.size or not self._slots[buffer_id]:
+            raise DeviceError(f"used descriptor {self.used_index} has id {buffer_id}, which is not in flight")
+        if not flags & formats.DESC_WRITE:
+            written = 0             # reserved without WRITE
+        if written > self._writable[buffer_id]:
+            raise DeviceError(f"{written} bytes written to buffer {buffer_id} of {self._writable[buffer_id]}")
+        return buffer_id, written
+
+    def _retire(self, buffer_id):
+        """The buffer's id and descriptors are free again; the next used descriptor is expected behind those."""
+        slots = self._slots[buffer_id]
+        self._slots[buffer_id], self._tokens[buffer_id], self._grants[buffer_id] = 0, None, None
+        self._free_ids.append(buffer_id)
+        self.free += slots
+        self.used_index += slots
+        if self.used_index >= self.size:
+            self.used_index, self.used_wrap = self.used_index - self.size, self.used_wrap ^ 1
 
     # Interrupts
 
-    def enable_interrupts(self):
-        """Ask for used buffer notifications. Look at `has_used` afterwards: what came before brings none."""
-        formats.EVENT.pack_into(self._driver_events, 0, 0, formats.EVENT_ENABLE)
+    def enable_interrupts(self, after=1):
+        """Ask for used buffer notifications. Look at `has_used` afterwards: what came before brings none.
+
+        With VIRTIO_F_EVENT_IDX the notification comes when `after` more buffers are used, or all that are in flight if
+        those are fewer; with chains and without VIRTIO_F_IN_ORDER maybe earlier, for nobody knows which come first.
+        """
+        slots = after - 1
+        if self._order:
+            slots = sum(self._slots[buffer_id] for buffer_id in self._order.oldest(after - 1))
+        slots = max(0, min(slots, self.size - self.free - 1))
+        self._events.arm((self._position(self.used_index, self.used_wrap) + slots) % (2 * self.size))
 
     def disable_interrupts(self):
         """Ask for silence; one notification may still be on its way."""
-        formats.EVENT.pack_into(self._driver_events, 0, 0, formats.EVENT_DISABLE)
+        self._events.disarm()
 
     # The end
 
@@ -226,7 +294,7 @@ class PackedRing:
                 for grant in self._grants[buffer_id]:
                     self._memory.take(grant)
         self._slots = [0] * self.size
-        for area in self._areas:
-            area.close()
-        self._areas = ()
+        for part in self._parts:
+            part.close()
+        self._parts = ()
         return tokens

@@ -9,7 +9,7 @@ import numpy as np
 
 from model import formats, pci
 from model.formats import CapType, Feature, Status
-from testbench.driver.platform import DriverError, NegotiationError
+from testbench.driver.platform import DeviceError, DriverError, NegotiationError
 
 __all__ = ["QueueSetup", "Structure", "VirtioPci"]
 
@@ -53,6 +53,7 @@ class VirtioPci:
         self.structures = {}
         self.features = 0
         self._multiplier = 0
+        self._cookies = {}          # virtqueue → queue_notif_config_data
 
     # Structures
 
@@ -117,6 +118,7 @@ class VirtioPci:
                 raise DriverError(f"reset not finished after {timeout_ns} ns")
             await self._platform.sleep(poll_ns)
         self.features = 0
+        self._cookies = {}
 
     async def fail(self):
         """Give the device up. It needs a reset before it is used again."""
@@ -175,10 +177,25 @@ class VirtioPci:
         await self._map_vector("queue_msix_vector", setup.vector)
         notify_offset = await self.read("queue_notify_off") * self._multiplier
         notify = self.structures[CapType.NOTIFY]
-        if notify_offset + 2 > notify.length:
+        if notify_offset + (4 if self._has(Feature.NOTIFICATION_DATA) else 2) > notify.length:
             raise DriverError(f"doorbell of queue {index} at {notify_offset:#x} is outside of {notify.length:#x} bytes")
+        if self._has(Feature.NOTIF_CONFIG_DATA):
+            self._cookies[index] = await self.read("queue_notif_config_data")
         await self.write("queue_enable", 1)
         return notify.address + notify_offset
+
+    async def reset_queue(self, index, *, poll_ns=100, timeout_ns=10_000_000):
+        """With VIRTIO_F_RING_RESET: reset one queue, and wait until the device has done so: then it no longer touches
+        what it had of it. Nothing else may select a queue meanwhile."""
+        await self.write("queue_select", index)
+        await self.write("queue_reset", 1)
+        deadline = self._platform.now() + timeout_ns
+        while await self.read("queue_reset"):
+            if self._platform.now() > deadline:
+                raise DriverError(f"reset of queue {index} not finished after {timeout_ns} ns")
+            await self._platform.sleep(poll_ns)
+        if await self.read("queue_enable"):
+            raise DeviceError(f"queue {index} is still enabled after its reset")
 
     async def map_config_vector(self, vector):
         await self._map_vector("config_msix_vector", vector)
@@ -189,11 +206,18 @@ class VirtioPci:
         if await self.read(name) != vector:
             raise DriverError(f"the device could not map {name} to {vector}")
 
-    def doorbell(self, index):
-        """What is written to the doorbell of a queue, with the features negotiated: (value, size)."""
-        if self.features >> Feature.NOTIFICATION_DATA & 1 or self.features >> Feature.NOTIF_CONFIG_DATA & 1:
-            raise DriverError("doorbells with data are not built")
-        return index, 2
+    def doorbell(self, index, next_offset, next_wrap):
+        """What is written to the doorbell of a queue that was set up, with the features negotiated: (value, size).
+
+        `next_offset`, `next_wrap` : where the next descriptor will be made available
+        """
+        value = self._cookies.get(index, index)
+        if self._has(Feature.NOTIFICATION_DATA):
+            return value | next_offset << 16 | next_wrap << 31, 4
+        return value, 2
+
+    def _has(self, feature):
+        return formats.has_feature(self.features, feature)
 
     # Device configuration and ISR
 

@@ -88,9 +88,9 @@ def test_a_buffer_used_while_interrupts_are_being_armed_is_seen():
         ring = setup.driver.receivers[0].ring
         arm = ring.enable_interrupts
 
-        def too_late():
+        def too_late(after):
             setup.nic.receive(b"just before the flag was written")
-            arm()
+            arm(after)
         ring.enable_interrupts = too_late
         assert await setup.driver.receive() == b"just before the flag was written"
         assert setup.nic.counters["messages"] == 0

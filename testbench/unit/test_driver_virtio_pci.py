@@ -4,7 +4,7 @@ import pytest
 
 from model import formats
 from model.device import OFFERED, FunctionalNic, NicParameters
-from model.formats import CapType, Status
+from model.formats import CapType, Feature, Status
 from model.memory import HostMemory
 from testbench.driver.net import REQUIRED, Nic
 from testbench.driver.platform import DriverError
@@ -128,9 +128,20 @@ def test_queues():
         assert (queue.size, queue.desc, queue.driver, queue.device, queue.vector, queue.enable) == (
             77, 0x12_0000_0010, 0x13_0000_0004, 0x14_0000_0008, 1, 1)
         assert await virtio.read("queue_device") == 0x14_0000_0008
-        virtio.features = formats.feature_set(formats.Feature.NOTIFICATION_DATA)
-        with pytest.raises(DriverError, match="doorbells with data"):
-            virtio.doorbell(3)
+    run(scenario)
+
+
+@pytest.mark.requirements("DRV-047", "DRV-048", "DRV-055")
+@pytest.mark.parametrize("features, doorbell", [
+    ((), (3, 2)), ((Feature.NOTIF_CONFIG_DATA,), (0xabce, 2)),
+    ((Feature.NOTIFICATION_DATA,), (0xff7f_0003, 4)),
+    ((Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA), (0xff7f_abce, 4))])
+def test_doorbells_by_what_was_negotiated(features, doorbell):
+    async def scenario(platform):
+        _, _, _, virtio = await bring_up(platform, NicParameters(pairs=2, cookie=0xabcb))
+        virtio.features = formats.feature_set(*features)
+        await virtio.set_up_queue(3, QueueSetup(7, 0, 0, 0))
+        assert virtio.doorbell(3, 0x7f7f, 1) == doorbell
     run(scenario)
 
 
@@ -143,6 +154,12 @@ def test_a_doorbell_outside_of_its_structure():
         with pytest.raises(DriverError, match="doorbell of queue 1 at 0x1000 is outside of 0x1001 bytes"):
             await virtio.set_up_queue(1, QueueSetup(1, 0, 0, 0))
         await virtio.set_up_queue(0, QueueSetup(1, 0, 0, 0))
+        nic.config._bytes[at + 12:at + 16] = [0x02, 0x10, 0, 0]
+        await virtio.discover()
+        await virtio.set_up_queue(1, QueueSetup(1, 0, 0, 0))
+        virtio.features = formats.feature_set(Feature.NOTIFICATION_DATA)
+        with pytest.raises(DriverError, match="doorbell of queue 1 at 0x1000 is outside of 0x1002 bytes"):
+            await virtio.set_up_queue(1, QueueSetup(1, 0, 0, 0))
     run(scenario)
 
 

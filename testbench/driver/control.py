@@ -1,0 +1,117 @@
+"""The control queue: commands to the device, one at a time.
+
+Source: VIRTIO Version 1.4, section "Control Virtqueue".
+"""
+
+from model import formats
+from model.formats import ControlClass, Feature, MqCommand, NotfCoalCommand
+from testbench.driver.area import Area
+from testbench.driver.framing import Framing
+from testbench.driver.platform import DeviceError, DriverError
+from testbench.driver.virtqueue import Virtqueue
+
+__all__ = ["CommandRefused", "ControlQueue"]
+
+_ROOM = 4096                # bytes for either half of a command, with the gaps of its framing
+_UNTOUCHED = 0xa5           # what stands where the device has not written
+_LINUX = Framing(cuts=(2,))
+
+
+class CommandRefused(DriverError):
+    """The device answered VIRTIO_NET_ERR."""
+
+
+class ControlQueue(Virtqueue):
+    """The queue for commands. A command waits until those before it are answered."""
+
+    def __init__(self, nic, index, size):
+        super().__init__(nic, index, size)
+        self._readable = Area(nic.host, _ROOM, "control", align=64)
+        self._writable = Area(nic.host, _ROOM, "control", align=64)
+        self._areas += [self._readable, self._writable]
+        self._busy = False
+        self._free = nic.platform.event()
+
+    async def execute(self, kind, command, data=b"", *, answer_bytes=0, framing=_LINUX, answer_framing=None,
+                      indirect=None, timeout_ns=None):
+        """Give a command of any kind to the device; returns (ack, answer).
+
+        The readable bytes are class, command and `data`, cut as `framing` says (Linux: class and command apart). The
+        writable ones are `answer_bytes` and the acknowledgement behind them; they are cut as `answer_framing` says.
+        `indirect` as for `PackedRing.add`. Raises `DeviceError` if there is no acknowledgement.
+        """
+        while self._busy:
+            self._free.clear()
+            await self._free.wait()
+        self._busy = True
+        try:
+            return await self._execute(bytes([kind, command]) + data, answer_bytes + 1, framing,
+                                       answer_framing or Framing(), indirect, timeout_ns)
+        finally:
+            self._busy = False
+            self._free.set()
+
+    async def _execute(self, readable, room, framing, answer_framing, indirect, timeout_ns):
+        self.check_open()
+        if self.ring.in_flight:
+            raise DriverError("a command is still under way")
+        outgoing, incoming = framing.place(0, len(readable)), answer_framing.place(0, room)
+        for area, half, length in ((self._readable, framing, len(readable)), (self._writable, answer_framing, room)):
+            if half.room(length) > _ROOM:
+                raise DriverError(f"{half} needs {half.room(length)} bytes, there are {_ROOM}")
+            area.view[:] = bytes([_UNTOUCHED]) * _ROOM
+        for at, first, end in outgoing:
+            self._readable.view[at:at + end - first] = readable[first:end]
+        elements = ([(self._readable.address + at, end - first, False) for at, first, end in outgoing]
+                    + [(self._writable.address + at, end - first, True) for at, first, end in incoming])
+        self.ring.add(elements, indirect=indirect)
+        await self.kick()
+        await self.wait_used(timeout_ns)
+        (_, written), = self.ring.collect()
+        answer = b"".join(self._writable.view[at:at + end - first] for at, first, end in incoming)
+        return self._acknowledgement(answer, written)
+
+    def _acknowledgement(self, answer, written):
+        """(ack, answer) in the writable bytes of a command. The acknowledgement is what the device wrote last."""
+        self._statistics["commands"] += 1
+        if written == 0:
+            raise DeviceError("a command was used without an acknowledgement")
+        ack = answer[written - 1]
+        if ack not in (formats.NET_OK, formats.NET_ERR) or any(byte != _UNTOUCHED for byte in answer[written:]):
+            raise DeviceError(f"a command was answered {answer.hex()}, {written} bytes of it written")
+        if ack == formats.NET_OK and written != len(answer):
+            raise DeviceError(f"{written} bytes were written of an answer of {len(answer)}")
+        return ack, answer[:written - 1]
+
+    async def command(self, kind, command, data=b"", *, feature, **how):
+        """As `execute`, for a command that belongs to `feature`; returns the answer. Raises `CommandRefused`."""
+        if not formats.has_feature(self._nic.virtio.features, feature):
+            raise DriverError(f"{command.name} without VIRTIO_{feature.name}")
+        ack, answer = await self.execute(kind, command, data, **how)
+        if ack != formats.NET_OK:
+            raise CommandRefused(f"{command.name} {data.hex()} was refused")
+        return answer
+
+    # Commands
+
+    async def set_pairs(self, pairs, **how):
+        """VQ_PAIRS_SET. See `Nic.set_pairs` for what belongs to it."""
+        await self.command(ControlClass.MQ, MqCommand.VQ_PAIRS_SET, pairs.to_bytes(2, "little"),
+                           feature=Feature.NET_MQ, **how)
+
+    async def set_coalescing(self, direction, packets, usecs, **how):
+        """Notify of used buffers after so many packets or microseconds; of all queues of `direction`, "rx" or "tx"."""
+        command = {"rx": NotfCoalCommand.RX_SET, "tx": NotfCoalCommand.TX_SET}[direction]
+        await self.command(ControlClass.NOTF_COAL, command, formats.COAL.pack(packets, usecs),
+                           feature=Feature.NET_NOTF_COAL, **how)
+
+    async def set_queue_coalescing(self, index, packets, usecs, **how):
+        """The same, of one receive or transmit queue."""
+        await self.command(ControlClass.NOTF_COAL, NotfCoalCommand.VQ_SET,
+                           formats.COAL_VQ.pack(index, 0, packets, usecs), feature=Feature.NET_VQ_NOTF_COAL, **how)
+
+    async def queue_coalescing(self, index, **how):
+        """(packets, microseconds) of one receive or transmit queue."""
+        return formats.COAL.unpack(await self.command(
+            ControlClass.NOTF_COAL, NotfCoalCommand.VQ_GET, formats.COAL_VQ_GET.pack(index, 0),
+            feature=Feature.NET_VQ_NOTF_COAL, answer_bytes=formats.COAL.size, **how))

@@ -188,6 +188,18 @@ def test_more_than_a_pass_since_the_last_decision():
     assert ring.queue.wants_interrupt()
 
 
+def test_a_batch_counts_with_all_its_descriptors():
+    """Four in a ring of three: the second one of the first pass, which is asked for, was among them."""
+    ring = Ring(3, features=RingFeatures(event_idx=True, in_order=True))
+    ring.memory.write(ring.events, formats.EVENT.pack(0x8001, formats.EVENT_DESC))
+    for index in range(3):
+        ring.put(index, flags=READY)
+    ring.queue.use_batch([(ring.queue.fetch(), 0) for _ in range(3)])
+    ring.put(0, flags=formats.AVAILABLE[0])
+    ring.queue.use(ring.queue.fetch(), 0)
+    assert ring.queue.wants_interrupt()
+
+
 def test_doorbells_are_asked_for_by_position():
     ring = Ring(3, features=RingFeatures(event_idx=True))
     for index in range(3):

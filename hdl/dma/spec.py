@@ -49,11 +49,13 @@ class FetchContext(data.StructLayout):
 
     Fields: `index` ring position of the first descriptor (0 to 32767); `wrap` driver wrap counter of the whole batch
     (a batch never passes the ring's end); `epoch` counts, modulo 4, how often what was fetched ahead was thrown away;
-    `slot` cache slot of the first descriptor, modulo twice the cache; `count` descriptors asked for, 1 to 32.
+    `slot` cache slot of the first descriptor, modulo twice the cache; `count` descriptors asked for, 1 to 32; `told` a
+    doorbell told that all of them have been written (VIRTIO_F_NOTIFICATION_DATA).
     """
 
     def __init__(self):
-        super().__init__({"index": 15, "wrap": 1, "epoch": 2, "slot": 11, "count": 6, "reserved": CONTEXT_BITS - 35})
+        super().__init__({"index": 15, "wrap": 1, "epoch": 2, "slot": 11, "count": 6, "told": 1,
+                          "reserved": CONTEXT_BITS - 36})
 
 
 class DataContext(data.StructLayout):

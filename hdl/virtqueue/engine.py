@@ -146,7 +146,7 @@ class Engine(wiring.Component):
             wiring.connect(m, inner, wiring.flipped(outer))
         m.d.comb += [
             supply.init.eq(table.init), supply.live.eq(self.live), supply.quiesce.eq(self.quiesce),
-            self.fetch_room.eq(supply.room),
+            supply.notification_data.eq(self.features.notification_data), self.fetch_room.eq(supply.room),
             table.fetch_queue.eq(supply.fetch_queue), supply.fetch_config.eq(table.fetch),
             table.receive_queue.eq(supply.receive_queue), supply.receive_config.eq(table.receive),
         ]

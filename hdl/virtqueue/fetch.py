@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from hdl.dma.spec import FetchContext, ReadCommand
 
 from .fetch_size import FetchSize
-from .fetch_state import FetchEvent, FetchState, React
+from .fetch_state import LEAST_LEVEL, FetchEvent, FetchState, React
 from .run_queue import RunQueue
 from .spec import Doorbell, Position, Pulse, QueueConfig
 from .stages import Report, Suppression, slot_bits
@@ -29,6 +29,11 @@ class Fetch(wiring.Component):
     position where they end. When a queue is dry while doorbells are suppressed, they are asked for again, and once that
     is visible to the driver it counts as a doorbell.
 
+    A doorbell that tells where the driver will go on (VIRTIO_F_NOTIFICATION_DATA) replaces all guessing: what lies
+    before that position is fetched in the largest batches, and nothing beyond it. It counts as one without data if what
+    it tells is no place in the ring or, which is found out later, lies inside a chain. Told of more than the ring
+    window holds, we fetch up to the window.
+
     Parameters
     ----------
     queues, queue_bits : int
@@ -46,6 +51,8 @@ class Fetch(wiring.Component):
     live, quiesce : In(1)
         fetches are issued while `live` and not `quiesce`
     doorbells, reports : streams in
+    notification_data : In(1)
+        VIRTIO_F_NOTIFICATION_DATA is negotiated: doorbells may tell a position, and are never switched off
     switched : stream of Suppression in
         this change is visible to the driver before any read issued from now on
     space : In(Pulse)
@@ -80,6 +87,7 @@ class Fetch(wiring.Component):
             "live": In(1),
             "quiesce": In(1),
             "doorbells": In(stream.Signature(Doorbell(queue_bits))),
+            "notification_data": In(1),
             "reports": In(stream.Signature(Report(queue_bits, self.slot_bits))),
             "switched": In(stream.Signature(Suppression(queue_bits))),
             "space": In(Pulse(queue_bits)),
@@ -116,7 +124,7 @@ class Fetch(wiring.Component):
         event_queue = react.event.report.queue
         m.d.comb += [
             run.init.eq(self.init),
-            react.state.eq(read.data),
+            react.state.eq(read.data), react.suppressible.eq(~self.notification_data),
             may_start.eq(self.live & ~self.quiesce & (~self.reads.valid | self.reads.ready)),
             self.switch.payload.queue.eq(event_queue),
             self.switch.payload.enable.eq(react.enable),
@@ -157,7 +165,7 @@ class Fetch(wiring.Component):
 
     def _events(self, m, event, pending, apply):
         """One event waits in a register. Wake-ups that are mere pulses are remembered in run queues."""
-        kind = FetchEvent.Kind
+        kind, doorbell = FetchEvent.Kind, self.doorbells.payload
         m.submodules.space_run = space = RunQueue(self.queues, self.queue_bits)
         m.submodules.published_run = published = RunQueue(self.queues, self.queue_bits)
         held = Signal(FetchEvent(self.queue_bits, self.slot_bits))
@@ -174,12 +182,14 @@ class Fetch(wiring.Component):
                 m.d.sync += [pending.eq(1), held.kind.eq(kind.REPORT), held.report.eq(self.reports.payload)]
             for source, name, queue in [
                     (self.switched, kind.SWITCHED, self.switched.payload.queue),
-                    (self.doorbells, kind.DOORBELL, self.doorbells.payload.queue),
+                    (self.doorbells, kind.DOORBELL, doorbell.queue),
                     (published.o, kind.ROOM, published.o.payload), (space.o, kind.ROOM, space.o.payload)]:
                 with m.Elif(source.valid):
                     m.d.comb += source.ready.eq(1)
                     m.d.sync += [pending.eq(1), held.kind.eq(name), held.report.queue.eq(queue),
-                                 held.enable.eq(self.switched.payload.enable)]
+                                 held.enable.eq(self.switched.payload.enable),
+                                 held.telling.eq(doorbell.has_data & self.notification_data),
+                                 held.told.index.eq(doorbell.next_off), held.told.wrap.eq(doorbell.next_wrap)]
 
     def _size(self, m, queue, state):
         m.submodules.size = size = FetchSize(cache=self.cache, batch_level=self.batch_level)
@@ -195,7 +205,7 @@ class Fetch(wiring.Component):
         most = Signal(4)
         wanted = Signal()
         m.d.comb += [
-            most.eq(1), after.eq(state),
+            most.eq(1), after.eq(state), run.push.queue.eq(queue),
             wanted.eq(Mux(state.under_way == 0, state.kick | state.active,
                           state.active & (state.under_way < most))),
         ]
@@ -203,26 +213,40 @@ class Fetch(wiring.Component):
             with m.If(state.level == level):
                 m.d.comb += most.eq(1 << (level - self.batch_level))
         with m.If(~self.config.enabled):
-            m.d.comb += [after.kick.eq(0), after.active.eq(0)]
+            m.d.comb += [after.kick.eq(0), after.active.eq(0), after.telling.eq(0)]
+        with m.Elif(state.telling & (size.beyond | ~size.ahead)):
+            self._nothing_told(m, state, size, after, run)
         with m.Elif(~wanted):
             pass
         with m.Elif(size.count != 0):
-            self._issue(m, queue, state, size, after)
-            # The next decision finds out whether there is reason for another.
-            m.d.comb += [run.push.valid.eq(state.active), run.push.queue.eq(queue)]
-        with m.Elif(size.ring_full & ~state.kick & ~state.suppressed & ~state.chain):
+            self._issue(m, queue, state, size, after, run)
+        with m.Elif(size.ring_full & ~state.telling & ~state.kick & ~state.suppressed & ~state.chain):
             # The whole ring is with us: there is nothing more before a doorbell. (`active` stands for full batches;
             # what is under way may still turn out to be empty, and its report wakes us.)
             m.d.comb += after.active.eq(0)
         with m.Else():
             m.d.comb += after.blocked.eq(1)
 
-    def _issue(self, m, queue, state, size, after):
+    def _nothing_told(self, m, state, size, after, run):
+        """All that was told is fetched; or it was nonsense, and the queue goes on as if the doorbell had no data."""
+        dry = state.under_way == 0
+        with m.If(size.beyond | (dry & state.chain)):
+            m.d.comb += [
+                after.telling.eq(0), after.level.eq(LEAST_LEVEL), after.active.eq(state.chain), run.push.valid.eq(1),
+            ]
+        with m.Else():
+            # While fetches are under way, `kick` remembers that a bad descriptor of theirs has to be read again.
+            m.d.comb += [after.active.eq(0), after.kick.eq(state.kick & ~dry)]
+
+    def _issue(self, m, queue, state, size, after, run):
         context = Signal(FetchContext())
         command = self.reads.payload
+        # Unless this is all that was told, the next decision finds out whether there is reason for another.
+        more = state.active & ~(state.telling & size.reaches)
         m.d.comb += [
+            run.push.valid.eq(more), after.active.eq(more),
             context.index.eq(state.index), context.wrap.eq(state.wrap), context.epoch.eq(state.epoch),
-            context.slot.eq(state.slot), context.count.eq(size.count),
+            context.slot.eq(state.slot), context.count.eq(size.count), context.told.eq(state.telling),
             after.index.eq(Mux(size.ends, 0, state.index + size.count)),
             after.wrap.eq(state.wrap ^ size.ends),
             after.slot.eq(state.slot + size.count),

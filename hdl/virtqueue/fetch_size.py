@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .fetch_state import FetchState
+from .fetch_state import LEAST_LEVEL, FetchState, is_ahead
 from .spec import Position, QueueConfig
 from .stages import slot_bits
 
@@ -14,10 +14,10 @@ __all__ = ["FetchSize"]
 class FetchSize(wiring.Component):
     """Two registered steps from a queue's state to the size of its next fetch.
 
-    The fetch is cut at the ring's end and at the ring window (fetched - used <= size, so that no slot is read again
-    before its used descriptor is written). It is not cut, but put off, while the cache has no room for a whole batch:
-    fetches of single descriptors would follow otherwise. That can't last: a walker that has no whole chain takes
-    descriptors out when less than a batch of the cache is free.
+    The fetch is cut at the ring's end, at the ring window (fetched - used <= size, so that no slot is read again before
+    its used descriptor is written) and, if the queue is `telling`, at the position told. It is not cut, but put off,
+    while the cache has no room for a whole batch: fetches of single descriptors would follow otherwise. That can't
+    last: a walker that has no whole chain takes descriptors out when less than a batch of the cache is free.
 
     Parameters
     ----------
@@ -33,8 +33,10 @@ class FetchSize(wiring.Component):
         2 cycles later; 0 means not now
     ring_full : Out(1)
         with `count` 0: every slot of the ring is fetched and not yet used, so there can't be anything more
-    ends : Out(1)
-        the fetch reaches the ring's end
+    ends, reaches : Out(1)
+        the fetch reaches the ring's end; the position told, if that is not at the end
+    ahead, beyond : Out(1)
+        with `telling`: the position told is ahead of the fetches; it is no place in the ring, and all else is void
     """
 
     def __init__(self, *, cache, batch_level):
@@ -49,6 +51,9 @@ class FetchSize(wiring.Component):
             "count": Out(6),
             "ring_full": Out(1),
             "ends": Out(1),
+            "reaches": Out(1),
+            "ahead": Out(1),
+            "beyond": Out(1),
         })
 
     def elaborate(self, platform):
@@ -58,25 +63,32 @@ class FetchSize(wiring.Component):
         to_end, window = Signal(16), Signal(16)
         filled = Signal(self.slot_bits)
         batch = Signal(6)
+        # Whether what may be fetched ends at the position told: in the same pass; else the ring's end is nearer.
+        cut, is_cut = Signal(), state.telling & (state.told.wrap == state.wrap)
         m.d.sync += [
-            to_end.eq(size - state.index),
+            to_end.eq(Mux(is_cut, state.told.index, size) - state.index),
+            cut.eq(is_cut),
+            self.ahead.eq(is_ahead(state.told, state)),
+            self.beyond.eq(state.told.index >= size),
             window.eq(Mux(state.wrap == self.used.wrap, size, 0) + self.used.index - state.index),
             filled.eq(state.slot - self.emptied),
             batch.eq(1 << self.batch_level),
         ]
-        for level in range(2, self.batch_level):
+        for level in range(LEAST_LEVEL, self.batch_level):
             with m.If(state.level == level):
                 m.d.sync += batch.eq(1 << level)
         # Step 2: the smallest
         ring = Signal(6)
-        short = Signal()
+        short, whole = Signal(), Signal()
         m.d.comb += [
             ring.eq(Mux(to_end > window, window, to_end)),
             short.eq((to_end >= 32) & (window >= 32)),
+            whole.eq((to_end <= batch) & (to_end <= window)),
         ]
         m.d.sync += [
             self.count.eq(Mux(short | (ring > batch), batch, ring)),
-            self.ends.eq((to_end <= batch) & (to_end <= window)),
+            self.ends.eq(whole & ~cut),
+            self.reaches.eq(whole & cut),
             self.ring_full.eq(window == 0),
         ]
         with m.If(filled > self.cache - batch):

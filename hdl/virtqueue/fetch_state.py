@@ -4,9 +4,20 @@ from amaranth import *
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
+from .spec import Position
 from .stages import Report
 
-__all__ = ["FetchState", "FetchEvent", "React"]
+__all__ = ["LEAST_LEVEL", "FetchState", "FetchEvent", "React", "is_ahead"]
+
+
+# log2 of the descriptors in a 64-byte line of host memory
+LEAST_LEVEL = 2
+
+
+def is_ahead(position, of):
+    """Whether a `Position` lies 1 to `size` descriptors ahead of another, rather than behind it or upon it. Nothing of
+    a ring lies further apart, so its size doesn't matter."""
+    return (position.index > of.index) ^ (position.wrap != of.wrap)
 
 
 class FetchState(data.StructLayout):
@@ -17,7 +28,8 @@ class FetchState(data.StructLayout):
     index, wrap, slot : where the next fetch begins, in the ring and in the cache
     epoch : counts how often what was fetched ahead was thrown away
     kick : a doorbell came after the oldest fetch under way was issued, or while there was none
-    active : there is reason to go on without a doorbell: the last batch was full, or a chain is not complete
+    active : there is reason to go on without a doorbell: the last batch was full, a chain is not complete, or more was
+        told than is fetched
     chain : what has been judged ends inside a chain
     blocked : waits for space in the cache or in the ring
     under_way : fetches of this epoch
@@ -25,21 +37,25 @@ class FetchState(data.StructLayout):
     streak : full batches in a row, up to 3
     suppressed : doorbells are, or are going to be, switched off
     asked : changes of the suppression under way, 0 to 2
+    telling : the last doorbell came with data: fetches end at `told`, and all that is there is known to be written
+    told : where the driver will put its next descriptor
     """
 
     def __init__(self, slot_bits):
         super().__init__({
             "index": 15, "wrap": 1, "slot": slot_bits, "epoch": 2, "kick": 1, "active": 1, "chain": 1,
             "blocked": 1, "under_way": 4, "level": 4, "streak": 2, "suppressed": 1, "asked": 2,
+            "telling": 1, "told": Position,
         })
 
     def initial(self):
         """After reset: position (0, 1), one line of descriptors at a time."""
-        return self.const({"wrap": 1, "level": 2})
+        return self.const({"wrap": 1, "level": LEAST_LEVEL})
 
 
 class FetchEvent(data.StructLayout):
-    """Something that happened to a queue. `enable` belongs to SWITCHED; `report` to REPORT; its queue to all."""
+    """Something that happened to a queue. `enable` belongs to SWITCHED; `telling` and `told` to DOORBELL; `report` to
+    REPORT; its queue to all."""
 
     class Kind(enum.Enum, shape=2):
         REPORT = 0     # a batch was judged
@@ -48,7 +64,8 @@ class FetchEvent(data.StructLayout):
         ROOM = 3       # the cache or the ring has got room
 
     def __init__(self, queue_bits, slot_bits):
-        super().__init__({"kind": self.Kind, "enable": 1, "report": Report(queue_bits, slot_bits)})
+        super().__init__({"kind": self.Kind, "enable": 1, "telling": 1, "told": Position,
+                          "report": Report(queue_bits, slot_bits)})
 
 
 class React(wiring.Component):
@@ -61,6 +78,11 @@ class React(wiring.Component):
     batch_level, most_level : int
         log2 of the largest batch, and of the most descriptors under way
     suppress : bool
+
+    Attributes
+    ----------
+    suppressible : In(1)
+        doorbells may be switched off, if that is built
     """
 
     def __init__(self, queue_bits, slot_bits, *, batch_level, most_level, suppress):
@@ -70,7 +92,7 @@ class React(wiring.Component):
         state = FetchState(slot_bits)
         super().__init__({
             "state": In(state), "event": In(FetchEvent(queue_bits, slot_bits)),
-            "after": Out(state), "wake": Out(1), "switch": Out(1), "enable": Out(1),
+            "suppressible": In(1), "after": Out(state), "wake": Out(1), "switch": Out(1), "enable": Out(1),
         })
 
     def elaborate(self, platform):
@@ -84,7 +106,7 @@ class React(wiring.Component):
                 with m.Else():
                     self._bad(m)
             with m.Case(kind.DOORBELL):
-                m.d.comb += [self.after.kick.eq(1), self.wake.eq(1)]
+                self._doorbell(m)
             with m.Case(kind.SWITCHED):
                 m.d.comb += self.after.asked.eq(self.state.asked - 1)
                 with m.If(self.event.enable):
@@ -93,21 +115,33 @@ class React(wiring.Component):
                 m.d.comb += [self.after.blocked.eq(0), self.wake.eq(self.state.blocked)]
         return m
 
+    def _doorbell(self, m):
+        """What is told goes forward only, as long as it is ahead of the fetches: doorbells of several processors may
+        overtake each other. Nothing has to be guessed then, so the largest batches are right."""
+        state, after, told = self.state, self.after, self.event.told
+        m.d.comb += [after.kick.eq(1), self.wake.eq(1), after.telling.eq(self.event.telling)]
+        with m.If(self.event.telling):
+            m.d.comb += [after.active.eq(1), after.level.eq(self.most_level)]
+            with m.If(~state.telling | ~state.active | is_ahead(told, state.told)):
+                m.d.comb += after.told.eq(told)
+        with m.Elif(state.telling):
+            m.d.comb += after.level.eq(LEAST_LEVEL)
+
     def _full(self, m):
-        """All descriptors of a batch were good: go on, with twice as many under way."""
-        state, after = self.state, self.after
+        """All descriptors of a batch were good: go on, without being told with twice as many under way."""
+        state, after, chain = self.state, self.after, self.event.report.chain
         m.d.comb += [
             after.under_way.eq(state.under_way - 1),
-            after.active.eq(1),
-            after.chain.eq(self.event.report.chain),
-            self.wake.eq(1),
+            after.active.eq(~state.telling | state.active),
+            after.chain.eq(chain),
+            self.wake.eq(~state.telling | state.active | state.kick | chain),
         ]
         with m.If(state.level != self.most_level):
             m.d.comb += after.level.eq(state.level + 1)
         with m.If(state.streak != 3):
             m.d.comb += after.streak.eq(state.streak + 1)
         if self.suppress:
-            with m.Elif(~state.suppressed & (state.asked == 0)):
+            with m.Elif(self.suppressible & ~state.suppressed & (state.asked == 0)):
                 m.d.comb += [after.suppressed.eq(1), after.asked.eq(1), self.switch.eq(1)]
 
     def _bad(self, m):
@@ -119,19 +153,24 @@ class React(wiring.Component):
             after.slot.eq(report.slot),
             after.epoch.eq(state.epoch + 1),
             after.under_way.eq(0),
-            after.active.eq(report.chain),
+            after.active.eq(report.chain | (state.telling & state.kick)),
             after.chain.eq(report.chain),
             after.blocked.eq(0),
             after.streak.eq(0),
             self.wake.eq(state.kick | report.chain),
         ]
+        with m.If(~state.kick & ~report.chain):
+            # The driver said so too early: it has to ring again.
+            m.d.comb += after.told.eq(report.position)
         # The next epoch begins with as many as this one found, rounded up.
         found = Signal(range(self.batch_level + 1))
-        m.d.comb += found.eq(2)
+        m.d.comb += found.eq(LEAST_LEVEL)
         for level in range(2, self.batch_level):
             with m.If(report.count > (1 << level)):
                 m.d.comb += found.eq(level + 1)
-        with m.If(~state.active):
+        with m.If(state.telling):
+            pass
+        with m.Elif(~state.active):
             m.d.comb += after.level.eq(found)
         with m.Elif(state.level > self.batch_level):
             m.d.comb += after.level.eq(self.batch_level)

@@ -37,10 +37,11 @@ class Receive(wiring.Component):
     """Takes fetched batches and puts the descriptors that count into the cache, in ring order.
 
     Host memory gives no promise as to when each 64-byte line of a read is sampled. A descriptor counts if its own AVAIL
-    and USED bits are right for its pass, or if it is `trust`ed: it belongs to a chain whose head was seen available
-    before its read was issued. The first one that does not count ends the epoch: the rest of it is thrown away as it
-    arrives, and `Fetch` is sent back to that descriptor. Inside a chain, it is read again with trust: its bits may
-    be wrong because the line was sampled too early, or because the driver only maintains those of heads.
+    and USED bits are right for its pass, or if it is `trust`ed: it belongs to a chain whose head was seen available,
+    and before its read was issued either that head was seen or a doorbell told of it (`told` in the context). The first
+    one that does not count ends the epoch: the rest of it is thrown away as it arrives, and `Fetch` is sent back to
+    that descriptor. Inside a chain, it is read again with trust: its bits may be wrong because the line was sampled too
+    early, or because the driver only maintains those of heads.
 
     One descriptor a cycle and 2 cycles a batch. From a fetch's last beat to its first descriptor's commit: 4 cycles. A
     descriptor is committed (counted in the progress) when it can be read from the cache.
@@ -178,7 +179,7 @@ class Receive(wiring.Component):
         """A descriptor a cycle: commit it, or end the epoch or the queue here, leaving it at hand to be dropped."""
         batch, state = narrow.batches.payload, self._state
         descriptor, flags = narrow.descriptors.payload, narrow.descriptors.payload.flags
-        good = descriptor.is_available(batch.context.wrap) | (state.chain & state.trust)
+        good = descriptor.is_available(batch.context.wrap) | (state.chain & (state.trust | batch.context.told))
         # `length` descriptors of its chain came before this one, and one follows at least.
         too_long = flags.next & (state.length + 1 >= self._ring_size)
         with m.If(narrow.descriptors.valid):

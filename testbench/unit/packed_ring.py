@@ -36,21 +36,24 @@ class PackedRing:
     size : int
     head_only : bool
         maintain AVAIL and USED in the first descriptor of a chain only; the other elements have both bits 0
+    flags_first : bool
+        write the other elements' flags before the rest of them
     """
 
-    def __init__(self, memory, base, device_area, size, *, head_only=False):
+    def __init__(self, memory, base, device_area, size, *, head_only=False, flags_first=False):
         self.memory = memory
         self.base = base
         self.device_area = device_area
         self.size = size
         self.head_only = head_only
+        self.flags_first = flags_first
         self.next_index, self.next_wrap = 0, 1
         self.used_index, self.used_wrap = 0, 1
         self.free = size
         self.outstanding = {}
         self.order = []         # buffers not yet seen by the device, in ring order
         self._ids = list(range(size))
-        self._published = 0
+        self._published = self.slots_published = 0
         memory[base:base + 16 * size] = bytes(16 * size)
         memory[device_area:device_area + 4] = bytes(4)
 
@@ -65,12 +68,14 @@ class PackedRing:
         self.memory[at:at + 16] = struct.pack("<QIHH", address, length, id, flags)
 
     def publish(self, segments, rng, extra_flags=0):
-        """Generator: one descriptor a step, the first one last; yields before each step. Returns the `Buffer`."""
+        """Generator: one descriptor a step (some two with `flags_first`), the first one last; yields before each step.
+        Returns the `Buffer`."""
         assert len(segments) <= self.free
         id = self._ids.pop(rng.randrange(len(self._ids)))
         buffer = Buffer(id, self.next_index, self.next_wrap, list(segments))
         buffer.number = self._published
         self._published += 1
+        self.slots_published += buffer.slots
         self.free -= buffer.slots
         place = (self.next_index, self.next_wrap)
         self.next_index, self.next_wrap = self._after(*place, buffer.slots)
@@ -85,6 +90,9 @@ class PackedRing:
         head, rest = steps[0], steps[1:]
         rng.shuffle(rest)
         for step in [*rest, head]:
+            if self.flags_first and step is not head:
+                yield
+                struct.pack_into("<H", self.memory, self.base + 16 * step[0] + 14, step[-1])
             yield
             self._write(*step)
         self.outstanding[id] = buffer

@@ -1,75 +1,8 @@
 """When and how much is fetched: cuts, growth, and every order of a doorbell and the end of a look."""
 
 import pytest
-from amaranth.sim import Simulator
 
-from hdl.dma.spec import Client, FetchContext
-from hdl.virtqueue.fetch import Fetch
-
-CACHE, BATCH = 64, 16
-
-
-class Bench:
-    """A `Fetch` of two queues, driven step by step. `asked` fills with (queue, index, wrap, slot, count, epoch)."""
-
-    def __init__(self, size=1024, **options):
-        self.dut = Fetch(2, 1, client=Client.FETCH_RX, cache=CACHE, batch=BATCH, **options)
-        self.size = size
-        self.asked, self.times, self.switches = [], [], []
-        self.now = 0
-
-    def run(self, scenario):
-        async def body(ctx):
-            dut = self.dut
-            for queue in range(2):
-                ctx.set(dut.init, {"valid": 1, "queue": queue})
-                await ctx.tick()
-            ctx.set(dut.init.valid, 0)
-            ctx.set(dut.config, {"descriptors": 0x10000, "size": self.size, "enabled": 1})
-            ctx.set(dut.used, {"index": 0, "wrap": 1})
-            ctx.set(dut.live, 1)
-            ctx.set(dut.switch.ready, 1)
-            await scenario(ctx)
-
-        async def watch(ctx):
-            dut = self.dut
-            ctx.set(dut.reads.ready, 1)
-            while True:
-                _, _, valid, command, switch, suppression = await ctx.tick().sample(
-                    dut.reads.valid, dut.reads.payload, dut.switch.valid, dut.switch.payload)
-                self.now += 1
-                if valid:
-                    context = FetchContext().from_bits(command.context)
-                    assert command.address == 0x10000 + 16 * context.index
-                    assert command.length == 16 * context.count and command.last and not command.more
-                    self.times.append(self.now)
-                    self.asked.append((command.queue, context.index, context.wrap, context.slot, context.count,
-                                       context.epoch))
-                if switch:
-                    self.switches.append((suppression.queue, suppression.enable))
-        simulator = Simulator(self.dut)
-        simulator.add_clock(4e-9)
-        simulator.add_testbench(watch, background=True)
-        simulator.add_testbench(body)
-        simulator.run()
-
-    async def send(self, ctx, port, **payload):
-        ctx.set(port.payload, payload)
-        ctx.set(port.valid, 1)
-        await ctx.tick().until(port.ready)
-        ctx.set(port.valid, 0)
-
-    async def doorbell(self, ctx, queue=0):
-        await self.send(ctx, self.dut.doorbells, queue=queue)
-
-    async def full(self, ctx, chain=0, count=1, queue=0):
-        await self.send(ctx, self.dut.reports, queue=queue, full=1, chain=chain, count=count)
-        await ctx.tick().repeat(12)
-
-    async def bad(self, ctx, index, *, wrap=1, slot=None, chain=0, count=0, queue=0):
-        await self.send(ctx, self.dut.reports, queue=queue, full=0, chain=chain, count=count,
-                        position={"index": index, "wrap": wrap}, slot=index if slot is None else slot)
-        await ctx.tick().repeat(12)
+from testbench.unit.fetch_bench import BATCH, Bench
 
 
 def test_growth_and_epochs():

@@ -49,12 +49,13 @@ class Host:
     """
 
     def __init__(self, config, direction, sizes, *, seed, stall=0.2, latency=(5, 60), suppress=True, head_only=False,
-                 shift=9, parts=8):
+                 shift=9, parts=8, notification_data=False):
         self.config, self.direction, self.seed = config, direction, seed
         self.dut = Engine(config, direction, suppress=suppress)
         self.rng = random.Random(seed)
         self.stall, self.latency = stall, latency
         self.shift, self.parts = shift, parts
+        self.notification_data = notification_data
         self.memory = bytearray(MEMORY)
         self.now = 0
         self.quiesced = False
@@ -96,6 +97,7 @@ class Host:
             ctx.set(dut.configure, {"valid": 1, "queue": queue, "config": self.configuration(queue)})
             await ctx.tick()
         ctx.set(dut.configure.valid, 0)
+        ctx.set(dut.features.notification_data, self.notification_data)
         ctx.set(dut.live, 1)
         ctx.set(dut.max_payload, 1)
         ctx.set(dut.msix_enable, 1)
@@ -172,10 +174,20 @@ class Host:
                 elif publishing is None and unannounced and rng.random() < pace:
                     unannounced = 0
                     if ring.wants_doorbell():
-                        self.doorbells.append((self.now + rng.randint(0, gap), {"queue": queue}))
+                        self.doorbells.append((self.now + rng.randint(0, gap), self.doorbell(queue)))
                 yield
         self.drivers.append(steps())
         return back
+
+    def doorbell(self, queue):
+        """Payload of a doorbell that is rung now."""
+        ring = self.rings[queue]
+        told = {"next_off": ring.next_index, "next_wrap": ring.next_wrap, "has_data": 1}
+        return {"queue": queue} | (told if self.notification_data else {})
+
+    def rang(self, doorbell):
+        """A doorbell was taken."""
+        self.log.append(("doorbell", self.now, doorbell["queue"]))
 
     # One cycle
     def chance(self):
@@ -210,7 +222,7 @@ class Host:
         self._arrive(self.doorbells, self.ringing, now)
         if self.give(ctx, dut.doorbells, self.ringing):
             taken.append(dut.doorbells)
-            self.log.append(("doorbell", now, self.ringing.pop(0)["queue"]))
+            self.rang(self.ringing.pop(0))
         if self.direction is Direction.TX:
             self._transmit(ctx, now, taken)
         else:

@@ -13,7 +13,7 @@ from hdl.virtqueue.spec import QueueConfig
 from .features import FeatureNegotiation
 from .maps import ADDRESS_FIELDS, COMMON_CONFIG
 from .queue_table import QueueTable
-from .spec import FEATURE_BITS, MAX_VECTORS, NO_VECTOR
+from .spec import FEATURE_BITS, MAX_VECTORS, NO_VECTOR, Feature
 from .status import DeviceStatus
 
 __all__ = ["QueueSetup", "CommonConfig"]
@@ -39,6 +39,7 @@ class CommonConfig(wiring.Component):
     - Before FEATURES_OK, a queue_size that is not a power of 2 reads 0: only packed rings may have one.
     - A queue_select without a queue shows queue_size, queue_enable and the addresses as 0, and its vector as NO_VECTOR;
       writes are ignored.
+    - queue_notif_config_data is the virtqueue's index while NOTIF_CONFIG_DATA is negotiated, else 0.
     - While a reset is under way (`quiesce`) writes are ignored.
 
     A read is answered in the next cycle; after a write the next request waits 2 cycles.
@@ -196,6 +197,9 @@ class CommonConfig(wiring.Component):
             registers.queue_msix_vector.eq(vector),
             registers.queue_enable.eq(exists & row.enabled),
             registers.queue_notify_off.eq(Mux(exists, registers.queue_select, 0)),
+            # Any value would do, as the doorbell's page tells the queue.
+            registers.queue_notif_config_data.eq(
+                Mux(exists & self.features[Feature.NOTIF_CONFIG_DATA], registers.queue_select, 0)),
         ]
         for name in ADDRESS_FIELDS:
             m.d.comb += getattr(registers, name).eq(Mux(exists, row[name.removeprefix("queue_")], 0))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hdl.virtio.spec import Feature
 from testbench.unit.common_config import (
     ADDRESSES,
     ADMIN_QUEUE_INDEX,
@@ -15,6 +16,7 @@ from testbench.unit.common_config import (
     DRIVER_FEATURE_SELECT,
     NO_VECTOR,
     NUM_QUEUES,
+    OFFERED,
     QUEUE_DESC,
     QUEUE_DEVICE,
     QUEUE_DRIVER,
@@ -117,6 +119,19 @@ def test_read_only(field):
         assert await driver.read(field) == {DEVICE_FEATURE: 1 << 5, NUM_QUEUES: QUEUES, CONFIG_GENERATION: 7,
                                             QUEUE_NOTIFY_OFF: 4}.get(field, 0)
     simulate(body)
+
+
+@pytest.mark.parametrize("negotiated", [0, 1])
+@pytest.mark.requirements("PCI-044", "PCI-046", "PCI-048", "FEA-019")
+def test_notif_config_data(negotiated):
+    """It tells the queue only where it is negotiated."""
+    async def body(ctx, dut, driver):
+        await driver.negotiate(high=0b101 | negotiated << 7)
+        for queue in [*range(QUEUES), QUEUES, 0x103]:
+            await driver.write(QUEUE_SELECT, queue)
+            await driver.write(QUEUE_NOTIF_CONFIG_DATA, 0x1234)
+            assert await driver.read(QUEUE_NOTIF_CONFIG_DATA) == (queue if negotiated and queue < QUEUES else 0)
+    simulate(body, offered=[*OFFERED, Feature.NOTIF_CONFIG_DATA])
 
 
 @pytest.mark.requirements("PCI-036")

@@ -93,9 +93,12 @@ def test_older_doorbells_take_nothing_back():
     bench = bench_of()
 
     async def scenario(ctx):
-        # Overtaken on the way, before and after the decision.
-        for told in [(5, 1), (3, 1), (4, 1)]:
+        # Overtaken on the way: taken before there is a decision, and after it.
+        ctx.set(bench.dut.quiesce, 1)
+        for told in [(4, 1), (5, 1), (3, 1), (4, 1)]:
             await bench.doorbell(ctx, told=told)
+        await settle(ctx)
+        ctx.set(bench.dut.quiesce, 0)
         await settle(ctx)
         assert places(bench) == [(0, 1, 5)]
         await bench.full(ctx, count=5)
@@ -193,6 +196,21 @@ def test_bad_head():
         assert places(bench)[4:] == [(7, 1, 13)]
         await bench.bad(ctx, 7)
         assert len(bench.asked) == 5 and not ctx.get(bench.dut.looking)
+    bench.run(scenario)
+
+
+@pytest.mark.parametrize("gap", range(6))
+def test_bad_head_while_more_is_asked_for(gap):
+    """Of what was told nothing is fetched again, though the queue was about to go on."""
+    bench = bench_of()
+
+    async def scenario(ctx):
+        await bench.doorbell(ctx, told=(60, 1))
+        await ctx.tick().repeat(6 + gap)
+        await bench.bad(ctx, 3, count=3)
+        await settle(ctx)
+        assert 1 <= len(bench.asked) < 4 and {entry[-1] for entry in bench.asked} == {0}
+        assert not ctx.get(bench.dut.looking)
     bench.run(scenario)
 
 

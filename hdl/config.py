@@ -94,8 +94,8 @@ class NicConfig:
 
     @property
     def queues(self):
-        """Virtqueues of the function: receiveq and transmitq of each pair."""
-        return 2 * self.pairs
+        """Virtqueues of the function: receiveq and transmitq of each pair, and the control queue."""
+        return 2 * self.pairs + 1
 
     @property
     def vectors(self):

@@ -8,6 +8,7 @@ from .config import NicConfig
 from .dma.read import ReadEngine
 from .dma.write import WriteEngine
 from .events import COUNTERS
+from .net.control import Control
 from .net.receive import Receive
 from .net.transmit import Transmit
 from .pcie.completer import Completer
@@ -73,17 +74,20 @@ class VirtioNetNic(wiring.Component):
         m.submodules.tx_engine = tx = Engine(config, Direction.TX)
         m.submodules.read_engine = reads = ReadEngine(config)
         m.submodules.write_engine = writes = WriteEngine(config.width, config.pair_bits)
-        m.submodules.request_mux = mux = RequestMux(config.width, posted=5)
+        m.submodules.request_mux = mux = RequestMux(config.width, posted=6)
         m.submodules.transmit = transmit = Transmit(config)
         m.submodules.receive = receive = Receive(config)
+        m.submodules.control = control = Control(config)
 
         self._connect_registers(m, completer, device, msix, counters)
-        self._connect_queues(m, device, rx, tx)
-        self._connect_reads(m, reads, rx, tx, transmit, completer)
-        self._connect_writes(m, mux, reads, writes, rx, tx, msix, completer)
+        self._connect_queues(m, device, rx, tx, control)
+        self._connect_reads(m, reads, rx, tx, transmit, control, completer)
+        self._connect_writes(m, mux, reads, writes, rx, tx, msix, control, completer)
         self._connect_frames(m, device, rx, tx, transmit, receive, writes)
-        self._connect_interrupts(m, device, completer, interrupts, msix, rx, tx)
-        self._connect_life(m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts)
+        self._connect_control(m, device, control)
+        self._connect_interrupts(m, device, completer, interrupts, msix, rx, tx, control)
+        self._connect_life(m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts,
+                           control)
         self._count(m, counters, receive, transmit, reads, rx)
         return m
 
@@ -101,27 +105,60 @@ class VirtioNetNic(wiring.Component):
             device.link_up.eq(self.link_up),
         ]
 
-    def _connect_queues(self, m, device, rx, tx):
-        """Doorbells and queue set-ups to the engine that serves the virtqueue."""
+    def _map(self, m, name, device, virtqueue):
+        """Place of a virtqueue."""
+        m.submodules[name] = queue_map = QueueMap(self.config.pairs)
+        m.d.comb += [
+            queue_map.virtqueue.eq(virtqueue),
+            queue_map.control.eq(device.features[Feature.CTRL_VQ]),
+            queue_map.multiqueue.eq(device.features[Feature.MQ] | device.features[Feature.RSS]),
+        ]
+        return queue_map.place
+
+    def _connect_queues(self, m, device, rx, tx, control):
+        """Doorbells and queue set-ups to the engine that serves the virtqueue; none may wait for another."""
         engines = {Role.RECEIVE: rx, Role.TRANSMIT: tx}
-        m.submodules.doorbell_map = doorbell_map = QueueMap(self.config.pairs)
-        m.submodules.setup_map = setup_map = QueueMap(self.config.pairs)
         doorbell, setup = device.doorbells, device.configure
-        m.d.comb += [doorbell_map.virtqueue.eq(doorbell.p.queue), setup_map.virtqueue.eq(setup.p.queue)]
+        rung = self._map(m, "doorbell_map", device, doorbell.p.queue)
+        place = self._map(m, "setup_map", device, setup.p.queue)
+        m.d.comb += [
+            doorbell.ready.eq(1),
+            control.doorbell.eq(doorbell.valid & (rung.role == Role.CONTROL)),
+            control.configured.eq(setup.valid & (place.role == Role.CONTROL)),
+            control.setup.eq(setup.p.config),
+            control.queue_enable.valid.eq(
+                setup.valid & ((place.role == Role.RECEIVE) | (place.role == Role.TRANSMIT))),
+            control.queue_enable.transmit.eq(place.role == Role.TRANSMIT),
+            control.queue_enable.queue.eq(place.index),
+            control.queue_enable.enabled.eq(setup.p.config.enabled),
+        ]
         for role, engine in engines.items():
-            with m.If(doorbell_map.place.role == role):
+            with m.If(rung.role == role):
                 m.d.comb += [engine.doorbells.valid.eq(doorbell.valid), doorbell.ready.eq(engine.doorbells.ready)]
             m.d.comb += [
-                engine.doorbells.p.queue.eq(doorbell_map.place.index),
+                engine.doorbells.p.queue.eq(rung.index),
                 engine.doorbells.p.next_off.eq(doorbell.p.next_off),
                 engine.doorbells.p.next_wrap.eq(doorbell.p.next_wrap),
                 engine.doorbells.p.has_data.eq(doorbell.p.has_data),
-                engine.configure.valid.eq(setup.valid & (setup_map.place.role == role)),
-                engine.configure.queue.eq(setup_map.place.index),
+                engine.configure.valid.eq(setup.valid & (place.role == role)),
+                engine.configure.queue.eq(place.index),
                 engine.configure.config.eq(setup.p.config),
             ]
 
-    def _connect_reads(self, m, reads, rx, tx, transmit, completer):
+    def _connect_control(self, m, device, control):
+        """What commands need to know."""
+        named = self._map(m, "command_map", device, control.virtqueue)
+        m.d.comb += [
+            control.place.exists.eq((named.role == Role.RECEIVE) | (named.role == Role.TRANSMIT)),
+            control.place.transmit.eq(named.role == Role.TRANSMIT),
+            control.place.queue.eq(named.index),
+            control.features.multiqueue.eq(device.features[Feature.MQ]),
+            control.features.coalescing.eq(device.features[Feature.NOTF_COAL]),
+            control.features.queue_coalescing.eq(device.features[Feature.VQ_NOTF_COAL]),
+            control.pairs_settled.eq(1),
+        ]
+
+    def _connect_reads(self, m, reads, rx, tx, transmit, control, completer):
         for engine, suffix in ((rx, "rx"), (tx, "tx")):
             for kind in ("fetch", "event"):
                 connect_stream(m, getattr(engine, f"{kind}_reads"), getattr(reads, f"{kind}_{suffix}"))
@@ -129,9 +166,12 @@ class VirtioNetNic(wiring.Component):
                 m.d.comb += getattr(reads, f"room_{kind}_{suffix}").eq(getattr(engine, f"{kind}_room"))
         connect_stream(m, tx.data_reads, reads.data_tx)
         connect_stream(m, reads.o_data_tx, transmit.i)
+        connect_stream(m, control.reads, reads.control)
+        connect_stream(m, reads.o_control, control.beats)
         connect(m, flipped(self.rc), reads.rc)
         m.d.comb += [
             reads.room_data_tx.eq(transmit.room),
+            reads.room_control.eq(control.room),
             tx.request_shift.eq(reads.request_shift),
             tx.part_requests.eq(reads.part_requests),
             reads.max_read_request.eq(completer.max_read_request),
@@ -149,8 +189,8 @@ class VirtioNetNic(wiring.Component):
             self.tags_quarantined.eq(reads.quarantined),
         ]
 
-    def _connect_writes(self, m, mux, reads, writes, rx, tx, msix, completer):
-        posted = [writes.o, rx.used, tx.used, msix.o, completer.messages]
+    def _connect_writes(self, m, mux, reads, writes, rx, tx, msix, control, completer):
+        posted = [writes.o, rx.used, tx.used, msix.o, completer.messages, control.o]
         for n, source in enumerate(posted):
             connect_stream(m, source, getattr(mux, f"p{n}"))
         connect_stream(m, reads.requests, mux.reads)
@@ -159,6 +199,7 @@ class VirtioNetNic(wiring.Component):
             writes.accepted.eq(mux.accepted0),
             rx.used_accepted.eq(mux.accepted1),
             tx.used_accepted.eq(mux.accepted2),
+            control.accepted.eq(mux.accepted5),
             reads.dropped.valid.eq(mux.dropped_valid),
             reads.dropped.payload.eq(mux.dropped_tag),
             mux.rq_np_ready.eq(self.rq_np_ready),
@@ -202,9 +243,10 @@ class VirtioNetNic(wiring.Component):
             receive.verdicts.p.accept.eq(rx.verdicts.p.accept),
         ]
 
-    def _connect_interrupts(self, m, device, completer, interrupts, msix, rx, tx):
+    def _connect_interrupts(self, m, device, completer, interrupts, msix, rx, tx, control):
         connect_stream(m, rx.interrupts, interrupts.rx)
         connect_stream(m, tx.interrupts, interrupts.tx)
+        connect_stream(m, control.interrupts, interrupts.control)
         connect_stream(m, interrupts.requests, msix.requests)
         m.d.comb += [
             interrupts.config_change.eq(device.config_changed),
@@ -216,17 +258,18 @@ class VirtioNetNic(wiring.Component):
             msix.enable.eq(completer.msix_enable),
             msix.function_mask.eq(completer.msix_function_mask),
         ]
-        for block in (interrupts, rx, tx):
+        for block in (interrupts, rx, tx, control):
             m.d.comb += block.msix_enable.eq(completer.msix_enable)
 
-    def _connect_life(self, m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts):
+    def _connect_life(self, m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts,
+                      control):
         quiesce, clear = device.quiesce, device.clear
         m.d.comb += [
-            device.error.eq(rx.error | tx.error),
+            device.error.eq(rx.error | tx.error | control.error),
             device.flr.eq(completer.flr),
             completer.flr_busy.eq(device.flr_busy),
             self.idle.eq(Cat(block.idle for block in (rx, tx, reads, writes, mux, transmit, receive, msix,
-                                                      interrupts)).all()),
+                                                      interrupts, control)).all()),
             device.all_idle.eq(self.idle),
             reads.discard.eq(quiesce), writes.discard.eq(quiesce), mux.discard.eq(quiesce),
             receive.flush.eq(quiesce), transmit.discard.eq(quiesce), interrupts.quiesce.eq(quiesce),
@@ -236,8 +279,8 @@ class VirtioNetNic(wiring.Component):
         ]
         negotiated = {"notification_data": Feature.NOTIFICATION_DATA, "event_index": Feature.EVENT_IDX,
                       "in_order": Feature.IN_ORDER, "indirect": Feature.INDIRECT_DESC}
-        for engine in (rx, tx):
-            m.d.comb += [engine.features[name].eq(device.features[bit]) for name, bit in negotiated.items()]
+        for engine, features in ((rx, rx.features), (tx, tx.features), (control, control.ring_features)):
+            m.d.comb += [features[name].eq(device.features[bit]) for name, bit in negotiated.items()]
             m.d.comb += [engine.live.eq(device.live), engine.quiesce.eq(quiesce), engine.clear.eq(clear)]
 
     def _count(self, m, counters, receive, transmit, reads, rx):

@@ -39,6 +39,7 @@ READ_CLIENTS = (
     ReadClient("fetch_tx", Client.FETCH_TX, False, lambda config: 16 * config.fetch_batch),
     ReadClient("event_rx", Client.EVENT_RX, False, lambda config: 4),
     ReadClient("event_tx", Client.EVENT_TX, False, lambda config: 4),
+    ReadClient("control", Client.CONTROL, False, lambda config: 16),
     ReadClient("data_tx", Client.DATA_TX, True, _part_bytes),
 )
 

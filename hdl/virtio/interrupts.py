@@ -4,11 +4,13 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.stream import rotate_priority
+
 __all__ = ["Interrupts"]
 
 
 class Interrupts(wiring.Component):
-    """Merges used buffer notifications of both directions and configuration changes (VIRTIO 1.4, PCI-specific Device
+    """Merges used buffer notifications of all virtqueues and configuration changes (VIRTIO 1.4, PCI-specific Device
     Operation).
 
     | event | MSI-X enabled | MSI-X disabled |
@@ -23,8 +25,8 @@ class Interrupts(wiring.Component):
     (DRIVER_OK, also with DEVICE_NEEDS_RESET). What comes at another time is taken and forgotten; so is a configuration
     change whose request is still waiting.
 
-    Configuration changes go first; several that come before the request make one. `rx` and `tx` take turns. A
-    notification a cycle, 1 cycle from input to `requests` or `isr_queue`; `config_change` to `isr_config` 1 cycle, to
+    Configuration changes go first; several that come before the request make one. `rx`, `tx` and `control` take turns.
+    A notification a cycle, 1 cycle from input to `requests` or `isr_queue`; `config_change` to `isr_config` 1 cycle, to
     `requests` 2 cycles. A request offered is final.
 
     Parameters
@@ -34,7 +36,7 @@ class Interrupts(wiring.Component):
 
     Attributes
     ----------
-    rx, tx : streams of {queue, vector} in
+    rx, tx : streams of {queue, vector} in; control : stream of {vector} in
     config_change : In(1)
         pulse
     config_vector : In(12)
@@ -51,6 +53,7 @@ class Interrupts(wiring.Component):
         super().__init__({
             "rx": In(stream.Signature(interrupt)),
             "tx": In(stream.Signature(interrupt)),
+            "control": In(stream.Signature(data.StructLayout({"vector": 12}))),
             "config_change": In(1),
             "config_vector": In(12),
             "msix_enable": In(1),
@@ -66,18 +69,16 @@ class Interrupts(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         changed = Signal()      # a configuration change waits for its request
-        tx_next = Signal()
-        take_rx, take_tx, free = Signal(), Signal(), Signal()
+        sources = [self.rx, self.tx, self.control]
+        last, free = Signal(range(len(sources)), init=len(sources) - 1), Signal()
         allowed = self.live & ~self.quiesce
         allow_config = self.notify_config & ~self.quiesce
-        vector = Mux(take_tx, self.tx.payload.vector, self.rx.payload.vector)
-        used = take_rx | take_tx
+        waiting = Cat(source.valid for source in sources)
+        choice = rotate_priority(m, waiting, last)
+        vector, used = Signal(12), Signal()
         m.d.comb += [
             free.eq(~self.requests.valid | self.requests.ready),
-            take_tx.eq(free & ~changed & self.tx.valid & (tx_next | ~self.rx.valid)),
-            take_rx.eq(free & ~changed & self.rx.valid & ~take_tx),
-            self.rx.ready.eq(take_rx),
-            self.tx.ready.eq(take_tx),
+            used.eq(free & ~changed & waiting.any()),
             # A change that waits has either just set its ISR bit, or waits for an older request.
             self.idle.eq(~self.requests.valid & ~self.isr_queue & ~self.isr_config),
         ]
@@ -85,8 +86,12 @@ class Interrupts(wiring.Component):
             self.isr_queue.eq(used & allowed & ~self.msix_enable),
             self.isr_config.eq(self.config_change & allow_config),
         ]
+        with m.Switch(choice):
+            for n, source in enumerate(sources):
+                with m.Case(n):
+                    m.d.comb += [vector.eq(source.payload.vector), source.ready.eq(used)]
         with m.If(used):
-            m.d.sync += tx_next.eq(take_rx)
+            m.d.sync += last.eq(choice)
         with m.If(free):
             m.d.sync += [
                 changed.eq(0),

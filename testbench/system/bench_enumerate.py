@@ -98,7 +98,7 @@ async def shows_its_configuration(bench):
 async def queue_windows(bench):
     _, virtio = await discover(bench)
     queues = await virtio.read("num_queues")
-    assert queues == bench.manifest["queues"] == 2 * bench.parameter("pairs")      # and no control queue
+    assert queues == bench.manifest["queues"] == 2 * bench.parameter("pairs") + 1
     for index in (0, queues - 1):
         assert await virtio.queue_limit(index) == bench.parameter("queue_size_max")
     await virtio.write("queue_select", queues)

@@ -20,8 +20,8 @@ def message_of(vector):
 class Rig:
     """`MsixTable` with a register bus to read and write, and all messages taken apart."""
 
-    def __init__(self, vectors=9, *, width=128, seed=1, stall=0.0, enable=1, limit=20_000):
-        self.dut = dut = MsixTable(NicConfig(pairs=(vectors - 1) // 2, width=width), pba_offset=PBA)
+    def __init__(self, vectors=10, *, width=128, seed=1, stall=0.0, enable=1, limit=20_000):
+        self.dut = dut = MsixTable(NicConfig(pairs=(vectors - 2) // 2, width=width), pba_offset=PBA)
         self.vectors = vectors
         self.bench = StreamBench(dut, seed=seed, limit=limit)
         self.beats = self.bench.get(dut.o, stall=stall)

@@ -12,7 +12,7 @@ from testbench.unit.read_host import STATUS, Completer, Fault, Request, host_byt
 __all__ = ["CLIENT_NUMBER", "ReadBench", "random_traffic"]
 
 
-CLIENT_NUMBER = {"fetch_rx": 0, "fetch_tx": 1, "event_rx": 2, "event_tx": 3, "data_tx": 4}
+CLIENT_NUMBER = {"fetch_rx": 0, "fetch_tx": 1, "event_rx": 2, "event_tx": 3, "data_tx": 4, "control": 7}
 
 
 class Transaction:

@@ -30,19 +30,22 @@ class Rig:
         for name, value in self.settings.items():
             ctx.set(getattr(dut, name), value)
         while True:
-            _, _, request, ready, isr_queue, isr_config, change, rx, tx = await ctx.tick().sample(
+            _, _, request, ready, isr_queue, isr_config, change, rx, tx, control = await ctx.tick().sample(
                 Cat(dut.requests.valid, dut.requests.payload.vector), dut.requests.ready, dut.isr_queue, dut.isr_config,
-                dut.config_change, dut.rx.valid & dut.rx.ready, dut.tx.valid & dut.tx.ready)
+                dut.config_change, dut.rx.valid & dut.rx.ready, dut.tx.valid & dut.tx.ready,
+                dut.control.valid & dut.control.ready)
             offered = request & 1
             for kind, happened in (("isr_queue", isr_queue), ("isr_config", isr_config),
-                                   ("request", offered and not held), ("change", change), ("rx", rx), ("tx", tx)):
+                                   ("request", offered and not held), ("change", change), ("rx", rx), ("tx", tx),
+                                   ("control", control)):
                 if happened:
                     self.log.append((cycle, kind, request >> 1 if kind == "request" else None))
             held = offered and not ready
             cycle += 1
 
     def put(self, port, vectors, stall=0.0):
-        interrupts = [{"queue": n % 8, "vector": vector} for n, vector in enumerate(vectors)]
+        queue = {} if port == "control" else {"queue": 3}
+        interrupts = [{"vector": vector, **queue} for vector in vectors]
         self.bench.put(getattr(self.dut, port), interrupts, stall=stall)
 
     async def change(self, ctx):
@@ -68,7 +71,8 @@ def test_used_buffers_with_msix():
     rig = Rig()
     rig.put("rx", [1, NONE, 3])
     rig.put("tx", [0x7ff, 0xfff, 1])
-    assert sorted(rig.run()) == [1, 1, 3, 0x7ff]
+    rig.put("control", [5, NONE])
+    assert sorted(rig.run()) == [1, 1, 3, 5, 0x7ff]
     assert rig.count("isr_queue") == rig.count("isr_config") == 0
 
 
@@ -78,8 +82,9 @@ def test_used_buffers_without_msix():
     rig = Rig(msix=0)
     rig.put("rx", [1, NONE, 3])
     rig.put("tx", [2])
+    rig.put("control", [4])
     assert rig.run() == []
-    assert rig.count("isr_queue") == 4 and rig.count("isr_config") == 0
+    assert rig.count("isr_queue") == 5 and rig.count("isr_config") == 0
 
 
 @pytest.mark.requirements("PCI-063", "PCI-104", "PCI-105", "BAS-032")
@@ -167,10 +172,12 @@ def test_latency_rate_and_turns():
     rig = Rig()
     rig.put("rx", [1] * 10)
     rig.put("tx", [2] * 10)
+    rig.put("control", [3] * 2)
     requests = rig.run()
-    assert requests[:20] == [1, 2] * 10
+    assert requests[:22] == [1, 2, 3] * 2 + [1, 2] * 8
     assert rig.cycles("request")[0] - rig.cycles("rx")[0] == 1
-    assert sorted(rig.cycles("rx") + rig.cycles("tx")) == list(range(rig.cycles("rx")[0], rig.cycles("rx")[0] + 20))
+    taken = sorted(rig.cycles("rx") + rig.cycles("tx") + rig.cycles("control"))
+    assert taken == list(range(taken[0], taken[0] + 22))
     rig = Rig()
     rig.run(rig.change)
     start = rig.cycles("change")[0]
@@ -184,8 +191,10 @@ def test_random(seed):
     rig = Rig(seed=seed, stall=rng.choice([0.2, 0.6]))
     rx = [rng.choice([NONE, rng.randrange(0, 100)]) for _ in range(150)]
     tx = [rng.choice([NONE, rng.randrange(100, 200)]) for _ in range(150)]
+    control = [rng.choice([NONE, rng.randrange(200, 300)]) for _ in range(20)]
     rig.put("rx", rx, stall=0.3)
     rig.put("tx", tx, stall=0.3)
+    rig.put("control", control, stall=0.9)
     requests = rig.run()
-    assert [vector for vector in requests if vector < 100] == [vector for vector in rx if vector != NONE]
-    assert [vector for vector in requests if vector >= 100] == [vector for vector in tx if vector != NONE]
+    for n, vectors in enumerate((rx, tx, control)):
+        assert [vector for vector in requests if vector // 100 == n] == [vector for vector in vectors if vector != NONE]

@@ -108,11 +108,11 @@ def test_function_mask(by):
 
 
 def test_vector_out_of_range_is_dropped():
-    rig = Rig(vectors=9)
+    rig = Rig(vectors=10)
 
     async def body(ctx):
         await rig.program(ctx, masked=[2])
-        await rig.request(ctx, 9, 10, 32 + 3, 0x7ff, 1)
+        await rig.request(ctx, 10, 11, 32 + 3, 0x7ff, 1)
         await rig.settle(ctx)
         assert await rig.pending(ctx) == []
     assert rig.run(body) == [1]
@@ -122,7 +122,7 @@ def test_vector_out_of_range_is_dropped():
 @pytest.mark.parametrize("reset_table", [0, 1])
 def test_reset(reset_table):
     """A virtio reset cancels what is pending and leaves the table; a function level reset masks all of it."""
-    rig = Rig(vectors=101)
+    rig = Rig(vectors=102)
 
     async def body(ctx):
         await rig.program(ctx, masked=[3, 40, 100])
@@ -148,8 +148,8 @@ def test_reset(reset_table):
 
 
 def test_search_goes_by_words():
-    """513 vectors, of which two far apart are pending: found at once, in order, without a look at each."""
-    rig = Rig(vectors=513)
+    """514 vectors, of which two far apart are pending: found at once, in order, without a look at each."""
+    rig = Rig(vectors=514)
 
     async def body(ctx):
         ctx.set(rig.dut.function_mask, 1)
@@ -168,19 +168,19 @@ def test_search_goes_by_words():
 
 def test_unmasked_behind_the_search():
     """A vector that a search has just passed by is unmasked: it is searched again."""
-    rig = Rig(vectors=71)
+    rig = Rig(vectors=72)
 
     async def body(ctx):
-        await rig.program(ctx, masked=range(71))
+        await rig.program(ctx, masked=range(72))
         ctx.set(rig.dut.function_mask, 1)
-        await rig.request(ctx, *range(71))
+        await rig.request(ctx, *range(72))
         await rig.settle(ctx)
         ctx.set(rig.dut.function_mask, 0)
         await ctx.tick().repeat(30)
         assert not ctx.get(rig.dut.idle), "the search is under way"
         await rig.mask(ctx, 0, 0)
         await rig.settle(ctx)
-        assert await rig.pending(ctx) == list(range(1, 71))
+        assert await rig.pending(ctx) == list(range(1, 72))
     assert rig.run(body) == [0]
 
 
@@ -253,7 +253,7 @@ def test_masks_race_with_requests(seed):
     """Whatever the moment at which masks change: each request is followed by a message, no message comes without a
     request since the last one, and none while masked."""
     rng = random.Random(seed)
-    rig = Rig(vectors=9 if seed % 2 else 71, seed=seed, stall=rng.choice([0, 0.3, 0.7]))
+    rig = Rig(vectors=10 if seed % 2 else 72, seed=seed, stall=rng.choice([0, 0.3, 0.7]))
     few = [rng.randrange(rig.vectors) for _ in range(4)]
     programmed = []
 
@@ -290,5 +290,5 @@ def test_masks_race_with_requests(seed):
 
 
 def test_pending_bits_must_lie_behind_the_table():
-    with pytest.raises(ValueError, match="can't start at 128, with 9 vectors"):
+    with pytest.raises(ValueError, match="can't start at 128, with 10 vectors"):
         MsixTable(NicConfig(pairs=4), pba_offset=128)

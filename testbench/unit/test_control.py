@@ -1,0 +1,201 @@
+"""The control virtqueue: any framing, any command, against an oracle."""
+
+import random
+import struct
+
+import pytest
+
+from testbench.unit.control_bench import ALL, DRIVER_AREA, ControlBench
+from testbench.unit.control_oracle import ERR, OK, ask_queue, coalesce_all, coalesce_queue, pairs_set
+
+
+def replies(bench):
+    return [content for _, content in bench.replies]
+
+
+def random_command(rng):
+    """A command, most often a good one, and the room that it is given."""
+    queue = rng.choice([0, 1, 2, 3, 4, 7, 8, 9, 0x100, 0xffff])
+    values = rng.choice([0, 1, 0xffff_ffff, rng.getrandbits(32)]), rng.getrandbits(32)
+    command, room = rng.choice([
+        (pairs_set(rng.choice([0, 1, 2, 3, 4, 5, 0x100, 0x104, 0x8000])), 1),
+        (coalesce_all(rng.random() < 0.5, *values), 1),
+        (coalesce_queue(queue, *values, reserved=rng.getrandbits(16)), 1),
+        (ask_queue(queue, reserved=rng.getrandbits(16)), 9),
+        (bytes([rng.randrange(12), rng.randrange(5)]) + rng.randbytes(rng.choice([0, 1, 2, 4, 8, 12, 300])), 1),
+    ])
+    spoil = rng.random()
+    if spoil < 0.1:
+        command = command[:rng.randrange(len(command))]
+    elif spoil < 0.2:
+        command += rng.randbytes(rng.choice([1, 2, 40]))
+    return command, rng.choice([room, room, room, 0, 1, 3, 8, 9, 30])
+
+
+@pytest.mark.requirements("NET-117", "NET-118", "NET-119", "NET-159", "NET-176", "NET-177", "NET-183", "NET-184",
+                          "NET-187")
+@pytest.mark.parametrize("seed", range(4))
+def test_random(seed):
+    rng = random.Random(seed)
+    size = [1, 3, 16, 7][seed]
+    features = ALL if seed != 3 else rng.sample(ALL, 2)
+    bench = ControlBench(seed=seed, size=size, features=features, width=rng.choice([128, 256, 512]),
+                         stall=rng.choice([0, 0.3, 0.6]))
+    for _ in range(30):
+        command, room = random_command(rng)
+        bench.send(bench.prepare(command, room))
+    bench.run()
+    assert len(bench.replies) == bench.interrupts == 30
+    assert {content[-1:] for content in replies(bench)} >= {OK, ERR}
+    assert bench.errors == 0
+
+
+@pytest.mark.requirements("NET-117", "BAS-030")
+def test_a_byte_in_each_descriptor():
+    for indirect in (False, True):
+        bench = ControlBench(size=32)
+        for command, room in [(pairs_set(3), 1), (coalesce_queue(1, 7, 8), 1), (ask_queue(1), 9)]:
+            bench.send(bench.prepare(command, room, readable=[1] * len(command), writable=[1] * room,
+                                     indirect=indirect))
+        bench.run()
+        assert replies(bench) == [OK, OK, bytes([7, 0, 0, 0, 8, 0, 0, 0]) + OK]
+
+
+@pytest.mark.requirements("PKD-011", "PKD-025", "PKD-026")
+def test_chain_of_the_whole_ring():
+    bench = ControlBench(size=5)
+    for _ in range(4):
+        bench.send(bench.prepare(pairs_set(2), readable=[1, 1, 1, 1], writable=[1], indirect=False))
+        bench.send(bench.prepare(pairs_set(4), readable=[4], writable=[1], indirect=False))
+    bench.run()
+    assert replies(bench) == [OK] * 8
+
+
+@pytest.mark.requirements("PKD-036", "PKD-037", "PKD-039")
+@pytest.mark.parametrize("flags, negotiated, wanted", [
+    (0, 0, 1), (1, 0, 0), (2, 0, 1), (3, 0, 1), (0, 1, 1), (1, 1, 0), (3, 1, 1)])
+def test_interrupt_as_the_driver_wishes(flags, negotiated, wanted):
+    bench = ControlBench(ring=("event_index",) * negotiated)
+    struct.pack_into("<HH", bench.memory, DRIVER_AREA, 0x8000 | 9, 0xfffc | flags)
+    for pairs in (2, 3):
+        bench.send(bench.prepare(pairs_set(pairs), readable=[4], writable=[1]))
+    bench.run()
+    assert bench.interrupts == 2 * wanted
+    assert bench.reads.count((DRIVER_AREA, 4)) == 2
+
+
+@pytest.mark.requirements("PKD-038")
+@pytest.mark.parametrize("size", [3, 5])
+def test_interrupt_for_a_position(size):
+    """Chains of 1 to `size` slots on a ring that wraps; the position lies anywhere, in either pass."""
+    bench = ControlBench(size=size, ring=("event_index", "indirect"), stall=0, latency=(1, 3))
+    expected = []
+
+    async def body(ctx):
+        position = 0        # in slots since reset
+        for n in range(25):
+            slots = 1 + n % size
+            offset, wrap = bench.rng.randrange(size), bench.rng.randrange(2)
+            struct.pack_into("<HH", bench.memory, DRIVER_AREA, offset | wrap << 15, 2)
+            covered = {(at % size, 1 - at // size % 2) for at in range(position, position + slots)}
+            expected.append((offset, wrap) in covered)
+            position += slots
+            before = bench.interrupts
+            cuts = [1] * (slots - 2) + [6 - slots] if slots > 1 else [4]
+            bench.send(bench.prepare(pairs_set(2), readable=cuts, writable=[1], indirect=slots == 1))
+            await bench.finish(ctx)
+            assert bench.interrupts - before == expected[-1], (position, slots, offset, wrap)
+    bench.run(body)
+    assert 3 < sum(expected) < 22
+
+
+@pytest.mark.requirements("PCI-102", "PCI-103")
+@pytest.mark.parametrize("msix, vector, interrupts", [(1, 0x800, 0), (1, 0xfff, 0), (0, 0x800, 1), (0, 3, 1)])
+def test_vector(msix, vector, interrupts):
+    """Without a vector the driver is not even asked; without MSI-X the vector means nothing."""
+    bench = ControlBench(msix=msix, vector=vector)
+    bench.send(bench.prepare(pairs_set(2)))
+    bench.run()
+    assert bench.interrupts == interrupts
+    assert bench.reads.count((DRIVER_AREA, 4)) == interrupts
+
+
+def test_device_writable_memory_is_not_read():
+    bench = ControlBench()
+    for room in (1, 9, 30):
+        bench.send(bench.prepare(ask_queue(1), room))
+    buffers = list(bench.waiting)
+    bench.run()
+    writable = {address for buffer in buffers for address in buffer.writable}
+    assert not writable & {address + n for address, length in bench.reads for n in range(length)}
+
+
+def test_no_more_is_read_than_is_wanted():
+    """Of a command that nobody handles, or that is too long already, 16 bytes are enough."""
+    bench = ControlBench()
+    for command in (bytes([8, 1]) + bytes(1000), pairs_set(2) + bytes(1000)):
+        bench.send(bench.prepare(command, 1, readable=[len(command)], writable=[1], indirect=False))
+    buffers = list(bench.waiting)
+    bench.run()
+    assert [content for _, content in bench.replies] == [ERR, ERR]
+    for buffer in buffers:
+        address, length, _ = buffer.elements[0]
+        assert sum(n for at, n in bench.reads if address <= at < address + length) <= 32
+
+
+@pytest.mark.requirements("NET-153")
+def test_pairs_are_acknowledged_when_settled():
+    bench = ControlBench()
+    bench.send(bench.prepare(pairs_set(3)))
+    bench.send(bench.prepare(pairs_set(99)))
+
+    async def body(ctx):
+        bench.settled = 0
+        for _ in range(400):
+            await bench.cycle(ctx)
+        assert ctx.get(bench.dut.active_pairs) == 3 and not bench.writes and not bench.posted
+        bench.settled = 1
+    bench.run(body)
+    assert replies(bench) == [OK, ERR]
+
+
+@pytest.mark.requirements("NET-178", "NET-179", "NET-187")
+def test_queue_that_is_enabled_again():
+    """It gets what was last set for its direction; a mere change of its vector changes nothing."""
+    bench = ControlBench(enabled=(0, 1))
+    one = [coalesce_all(0, 3, 4), coalesce_all(1, 5, 6), coalesce_queue(0, 7, 8), coalesce_queue(1, 9, 10)]
+
+    async def body(ctx):
+        for command in one:
+            bench.send(bench.prepare(command))
+        await bench.finish(ctx)
+        await bench.enable(ctx, 0)
+        await bench.enable(ctx, 1, enabled=0)
+        await bench.enable(ctx, 1)
+        await bench.enable(ctx, 3)
+        bench.oracle.enabled.add(3)
+        bench.oracle.settings[1] = bench.oracle.settings[3] = (5, 6)
+        for queue in (0, 1, 2, 3):
+            bench.send(bench.prepare(ask_queue(queue), 9))
+        await bench.finish(ctx)
+        await bench.enable(ctx, 3, enabled=0)
+        bench.oracle.enabled.remove(3)
+        bench.send(bench.prepare(ask_queue(3), 9))
+    bench.run(body)
+    assert replies(bench)[4:] == [struct.pack("<II", 7, 8) + OK, struct.pack("<II", 5, 6) + OK, bytes(8) + ERR,
+                                  struct.pack("<II", 5, 6) + OK, bytes(8) + ERR]
+
+
+def test_queue_enabled_while_all_are_set():
+    """Neither is lost, whichever comes first."""
+    for wait in range(64, 108, 6):
+        bench = ControlBench(stall=0, latency=(1, 1), seed=wait)
+        bench.send(bench.prepare(coalesce_all(1, 3, 4), readable=[10], writable=[1], indirect=False))
+
+        async def body(ctx, bench=bench, wait=wait):
+            for _ in range(wait):
+                await bench.cycle(ctx)
+            await bench.enable(ctx, 7)
+            await bench.enable(ctx, 4)
+        bench.run(body)
+        assert bench.settings[7] == (3, 4)

@@ -21,9 +21,9 @@ WRITABLE = {
 }
 AFTER_RESET = {
     0x00: 0x1041_1af4, 0x04: 0x0010_0000, 0x08: 0x0200_0001, 0x10: 0x4, 0x2c: 0x1041_1af4, 0x34: 0x40, 0x3c: 0x0100,
-    0x40: 0x0003_4801, 0x44: 0x8, 0x48: 0x0002_5411, 0x4c: 0x2_0000, 0x50: 0x3_0000,
+    0x40: 0x0003_4801, 0x44: 0x8, 0x48: 0x0003_5411, 0x4c: 0x2_0000, 0x50: 0x3_0000,
     0x54: 0x0110_6409, 0x58: 0, 0x5c: 0x0000, 0x60: 64,
-    0x64: 0x0214_7809, 0x68: 0, 0x6c: 0x1_0000, 0x70: 2 * 4096, 0x74: 4096,
+    0x64: 0x0214_7809, 0x68: 0, 0x6c: 0x1_0000, 0x70: 3 * 4096, 0x74: 4096,
     0x78: 0x0310_8809, 0x7c: 0, 0x80: 0x0100, 0x84: 1,
     0x88: 0x0410_9809, 0x8c: 0, 0x90: 0x0200, 0x94: 28,
     0x98: 0x0514_ac09,
@@ -140,7 +140,7 @@ def test_bar_layout(name):
     assert fields["notify_length"].reset == layout.notify_length
     assert fields["notify_offset"].reset == layout.notify
     assert fields["notify_off_multiplier"].reset == config.page
-    assert fields["msix_table_size"].reset == config.queues + 1 - 1
+    assert fields["msix_table_size"].reset == 2 * config.pairs + 1
     assert 2 <= layout.vectors <= 0x800
     assert layout.msix_pba_length * 8 >= layout.vectors
 
@@ -280,7 +280,7 @@ def test_function_level_reset():
         assert (done.tag, done.status) == (7, SUCCESS) and host.flrs == 1
         assert (command.tag, command.data) == (8, b"\0\0\x10\0")
         # Gone: enables, BAR, MSI-X. Kept: Max_Payload_Size, link controls, error logs and masks
-        assert [await host.config_read(register) for register in (0x10, 0x14, 0x48)] == [4, 0, 0x0002_5411]
+        assert [await host.config_read(register) for register in (0x10, 0x14, 0x48)] == [4, 0, 0x0003_5411]
         assert await host.config_read(0xb4) == 0x2850
         assert [await host.config_read(register) for register in (0xdc, 0x104, 0x108)] == [2, 1 << 20, 1 << 20]
         # While the card is not quiet, not even enabled memory requests are taken

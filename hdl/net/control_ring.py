@@ -78,8 +78,7 @@ class ControlRing(wiring.Component):
         self.beyond = Signal(Place)      # the place after `at`
         self.slots, self.id, self.length = Signal(16), Signal(16), Signal(32)
         self.in_table, self.malformed = Signal(), Signal()
-        # The element under work: where its next byte lies, how many are left.
-        self.address, self.left, self.last = Signal(64), Signal(32), Signal()
+        self.address, self.left, self.last = Signal(64), Signal(32), Signal()     # what is left of the element
         self.owed = Signal()             # a reply will come
         self.has_room, self.resume = Signal(), Signal(Place)      # there is a writable element; the first one
         at_end = self.at.left == 1
@@ -137,8 +136,7 @@ class ControlRing(wiring.Component):
 
     def _look(self, m):
         descriptor = Descriptor(self.data)
-        flags = descriptor.flags
-        table = descriptor.length
+        flags, table = descriptor.flags, descriptor.length
         with m.State("LOOK"):
             m.d.sync += self.at.eq(self.head)
             with m.If(self.kick & ~self.stop):
@@ -168,8 +166,7 @@ class ControlRing(wiring.Component):
     def _walk(self, m):
         """One element of the chain after the other, up to its end."""
         element = Descriptor(self.data)
-        room, most = self.command.room, (1 << ROOM_BITS) - 1
-        more = Signal(ROOM_BITS + 1)
+        room, most, more = self.command.room, (1 << ROOM_BITS) - 1, Signal(ROOM_BITS + 1)
         m.d.comb += more.eq(room + element.length[:ROOM_BITS])
         with m.State("FETCH"):
             m.next = "LOOK"
@@ -221,8 +218,7 @@ class ControlRing(wiring.Component):
 
     def _readable(self, m):
         """The bytes of a readable element, 16 at a time at most."""
-        few = Signal(5)
-        count = Signal(5)
+        few, count = Signal(5), Signal(5)
         m.d.comb += [
             few.eq(Mux(self.left[4:].any(), 16, self.left[:4])),
             self.command.bytes.payload.eq(self.data[:8]),
@@ -284,11 +280,10 @@ class ControlRing(wiring.Component):
             used.buffer.first.eq(self.head), used.buffer.slots.eq(self.slots), used.buffer.id.eq(self.id),
             used.buffer.length.eq(self.length),
         ]
-        m.d.sync += self.length.eq(self.length + scatter.taken)
-        with m.If(self.command.execute):
-            m.d.sync += self.owed.eq(1)
-        with m.Elif(scatter.ended):
-            m.d.sync += self.owed.eq(0)
+        m.d.sync += [
+            self.length.eq(self.length + scatter.taken),
+            self.owed.eq(self.command.execute | (self.owed & ~scatter.ended)),
+        ]
         wiring.connect(m, wiring.flipped(self.command.reply), scatter.reply)
         wiring.connect(m, used.interrupts, wiring.flipped(self.interrupts))
 

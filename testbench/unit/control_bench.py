@@ -116,9 +116,6 @@ class ControlBench:
             indirect = "indirect" in self.ring_features and self.rng.random() < 0.5
         return Buffer(command, elements, indirect or len(elements) > self.size, note)
 
-    def send(self, buffer):
-        self.waiting.append(buffer)
-
     def _publish(self, buffer):
         segments, flags = buffer.elements, 0
         if buffer.indirect:
@@ -164,7 +161,6 @@ class ControlBench:
         if not self.checks:
             return
         assert written == (length != 0)
-        active = self.oracle.active
         expected = b"" if buffer.note == "malformed" else self.oracle.answer(buffer.command, len(buffer.writable))
         content = bytes(self.memory[address] for address in buffer.writable)
         assert content == expected + bytes([UNTOUCHED]) * (len(content) - len(expected)), \
@@ -174,13 +170,10 @@ class ControlBench:
         mine, self.writes = self.writes[:len(expected) + 8], self.writes[len(expected) + 8:]
         assert sorted(mine[:-8]) == sorted(zip(buffer.writable, expected)), "where they belong, once"
         assert [address for address, _ in mine[-8:]] == list(range(slot, slot + 8))
-        assert self.active_seen.pop(0) == self.oracle.active, f"from {active}: in effect when the buffer is used"
+        assert self.active_seen.pop(0) == self.oracle.active, "in effect when the buffer is used"
         self.replies.append((buffer, content[:length]))
 
     # One cycle of everything
-    def chance(self):
-        return self.rng.random() >= self.stall
-
     async def start(self, ctx):
         dut = self.dut
         ctx.set(dut.live, 0)
@@ -208,16 +201,14 @@ class ControlBench:
 
     async def cycle(self, ctx):
         dut, now = self.dut, self.now
-        if self.chance():
+        if self.rng.random() >= self.stall:
             self._drive(ctx)
-        ring = bool(self.doorbells) and self.doorbells[0] <= now
-        ctx.set(dut.doorbell, ring)
-        if ring:
-            self.doorbells.pop(0)
+        ctx.set(dut.doorbell, any(at <= now for at in self.doorbells))
+        self.doorbells = [at for at in self.doorbells if at > now]
         ctx.set(dut.pairs_settled, self.settled)
         self._serve_reads(ctx, now)
         self._serve_writes(ctx, now)
-        ready = self.chance()
+        ready = self.rng.random() >= self.stall
         ctx.set(dut.interrupts.ready, ready)
         if ready and ctx.get(dut.interrupts.valid):
             assert ctx.get(dut.interrupts.payload.vector) == self.vector
@@ -232,7 +223,7 @@ class ControlBench:
 
     def _serve_reads(self, ctx, now):
         dut = self.dut
-        ready = self.chance()
+        ready = self.rng.random() >= self.stall
         ctx.set(dut.reads.ready, ready)
         assert ctx.get(dut.room) and ctx.get(dut.beats.ready), "it never keeps anybody waiting"
         if self.read is not None and not self.hold:
@@ -257,7 +248,7 @@ class ControlBench:
 
     def _serve_writes(self, ctx, now):
         dut = self.dut
-        ready = self.chance()
+        ready = self.rng.random() >= self.stall
         ctx.set(dut.o.ready, ready)
         ctx.set(dut.accepted, 0)
         if self.posted and self.posted[0][0] <= now:

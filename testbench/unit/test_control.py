@@ -43,7 +43,7 @@ def test_random(seed):
                          stall=rng.choice([0, 0.3, 0.6]))
     for _ in range(30):
         command, room = random_command(rng)
-        bench.send(bench.prepare(command, room))
+        bench.waiting.append(bench.prepare(command, room))
     bench.run()
     assert len(bench.replies) == bench.interrupts == 30
     assert {content[-1:] for content in replies(bench)} >= {OK, ERR}
@@ -55,7 +55,7 @@ def test_a_byte_in_each_descriptor():
     for indirect in (False, True):
         bench = ControlBench(size=32)
         for command, room in [(pairs_set(3), 1), (coalesce_queue(1, 7, 8), 1), (ask_queue(1), 9)]:
-            bench.send(bench.prepare(command, room, readable=[1] * len(command), writable=[1] * room,
+            bench.waiting.append(bench.prepare(command, room, readable=[1] * len(command), writable=[1] * room,
                                      indirect=indirect))
         bench.run()
         assert replies(bench) == [OK, OK, bytes([7, 0, 0, 0, 8, 0, 0, 0]) + OK]
@@ -65,8 +65,8 @@ def test_a_byte_in_each_descriptor():
 def test_chain_of_the_whole_ring():
     bench = ControlBench(size=5)
     for _ in range(4):
-        bench.send(bench.prepare(pairs_set(2), readable=[1, 1, 1, 1], writable=[1], indirect=False))
-        bench.send(bench.prepare(pairs_set(4), readable=[4], writable=[1], indirect=False))
+        bench.waiting.append(bench.prepare(pairs_set(2), readable=[1, 1, 1, 1], writable=[1], indirect=False))
+        bench.waiting.append(bench.prepare(pairs_set(4), readable=[4], writable=[1], indirect=False))
     bench.run()
     assert replies(bench) == [OK] * 8
 
@@ -78,7 +78,7 @@ def test_interrupt_as_the_driver_wishes(flags, negotiated, wanted):
     bench = ControlBench(ring=("event_index",) * negotiated)
     struct.pack_into("<HH", bench.memory, DRIVER_AREA, 0x8000 | 9, 0xfffc | flags)
     for pairs in (2, 3):
-        bench.send(bench.prepare(pairs_set(pairs), readable=[4], writable=[1]))
+        bench.waiting.append(bench.prepare(pairs_set(pairs), readable=[4], writable=[1]))
     bench.run()
     assert bench.interrupts == 2 * wanted
     assert bench.reads.count((DRIVER_AREA, 4)) == 2
@@ -102,7 +102,7 @@ def test_interrupt_for_a_position(size):
             position += slots
             before = bench.interrupts
             cuts = [1] * (slots - 2) + [6 - slots] if slots > 1 else [4]
-            bench.send(bench.prepare(pairs_set(2), readable=cuts, writable=[1], indirect=slots == 1))
+            bench.waiting.append(bench.prepare(pairs_set(2), readable=cuts, writable=[1], indirect=slots == 1))
             await bench.finish(ctx)
             assert bench.interrupts - before == expected[-1], (position, slots, offset, wrap)
     bench.run(body)
@@ -114,7 +114,7 @@ def test_interrupt_for_a_position(size):
 def test_vector(msix, vector, interrupts):
     """Without a vector the driver is not even asked; without MSI-X the vector means nothing."""
     bench = ControlBench(msix=msix, vector=vector)
-    bench.send(bench.prepare(pairs_set(2)))
+    bench.waiting.append(bench.prepare(pairs_set(2)))
     bench.run()
     assert bench.interrupts == interrupts
     assert bench.reads.count((DRIVER_AREA, 4)) == interrupts
@@ -123,7 +123,7 @@ def test_vector(msix, vector, interrupts):
 def test_device_writable_memory_is_not_read():
     bench = ControlBench()
     for room in (1, 9, 30):
-        bench.send(bench.prepare(ask_queue(1), room))
+        bench.waiting.append(bench.prepare(ask_queue(1), room))
     buffers = list(bench.waiting)
     bench.run()
     writable = {address for buffer in buffers for address in buffer.writable}
@@ -134,7 +134,7 @@ def test_no_more_is_read_than_is_wanted():
     """Of a command that nobody handles, or that is too long already, 16 bytes are enough."""
     bench = ControlBench()
     for command in (bytes([8, 1]) + bytes(1000), pairs_set(2) + bytes(1000)):
-        bench.send(bench.prepare(command, 1, readable=[len(command)], writable=[1], indirect=False))
+        bench.waiting.append(bench.prepare(command, 1, readable=[len(command)], writable=[1], indirect=False))
     buffers = list(bench.waiting)
     bench.run()
     assert [content for _, content in bench.replies] == [ERR, ERR]
@@ -146,8 +146,8 @@ def test_no_more_is_read_than_is_wanted():
 @pytest.mark.requirements("NET-153")
 def test_pairs_are_acknowledged_when_settled():
     bench = ControlBench()
-    bench.send(bench.prepare(pairs_set(3)))
-    bench.send(bench.prepare(pairs_set(99)))
+    bench.waiting.append(bench.prepare(pairs_set(3)))
+    bench.waiting.append(bench.prepare(pairs_set(99)))
 
     async def body(ctx):
         bench.settled = 0
@@ -167,7 +167,7 @@ def test_queue_that_is_enabled_again():
 
     async def body(ctx):
         for command in one:
-            bench.send(bench.prepare(command))
+            bench.waiting.append(bench.prepare(command))
         await bench.finish(ctx)
         await bench.enable(ctx, 0)
         await bench.enable(ctx, 1, enabled=0)
@@ -176,11 +176,11 @@ def test_queue_that_is_enabled_again():
         bench.oracle.enabled.add(3)
         bench.oracle.settings[1] = bench.oracle.settings[3] = (5, 6)
         for queue in (0, 1, 2, 3):
-            bench.send(bench.prepare(ask_queue(queue), 9))
+            bench.waiting.append(bench.prepare(ask_queue(queue), 9))
         await bench.finish(ctx)
         await bench.enable(ctx, 3, enabled=0)
         bench.oracle.enabled.remove(3)
-        bench.send(bench.prepare(ask_queue(3), 9))
+        bench.waiting.append(bench.prepare(ask_queue(3), 9))
     bench.run(body)
     assert replies(bench)[4:] == [struct.pack("<II", 7, 8) + OK, struct.pack("<II", 5, 6) + OK, bytes(8) + ERR,
                                   struct.pack("<II", 5, 6) + OK, bytes(8) + ERR]
@@ -190,7 +190,7 @@ def test_queue_enabled_while_all_are_set():
     """Neither is lost, whichever comes first."""
     for wait in range(64, 108, 6):
         bench = ControlBench(stall=0, latency=(1, 1), seed=wait)
-        bench.send(bench.prepare(coalesce_all(1, 3, 4), readable=[10], writable=[1], indirect=False))
+        bench.waiting.append(bench.prepare(coalesce_all(1, 3, 4), readable=[10], writable=[1], indirect=False))
 
         async def body(ctx, bench=bench, wait=wait):
             for _ in range(wait):

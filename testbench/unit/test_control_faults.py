@@ -91,7 +91,7 @@ def broken(bench, *, at=lambda ctx: None, active=1):
         assert len(bench.reads) == reads and bench.errors == 1
         bench.status = lambda address: ReadStatus.OK
         await restart(bench, ctx)
-        bench.send(bench.prepare(GOOD))
+        bench.waiting.append(bench.prepare(GOOD))
     return body
 
 
@@ -110,7 +110,7 @@ def test_chain_without_end():
 @pytest.mark.parametrize("number", range(5))
 def test_read_that_fails(number, status):
     bench = ControlBench()
-    bench.send(bench.prepare(GOOD, 1, readable=[4], writable=[1], indirect=False))
+    bench.waiting.append(bench.prepare(GOOD, 1, readable=[4], writable=[1], indirect=False))
     count = []
 
     def answer(address):
@@ -129,7 +129,7 @@ def test_read_that_fails(number, status):
 def test_driver_takes_the_room_away(change):
     """Between the look at the chain and the reply: nothing is written, and the device needs a reset."""
     bench = ControlBench()
-    bench.send(bench.prepare(GOOD, 1, readable=[4], writable=[1], indirect=False))
+    bench.waiting.append(bench.prepare(GOOD, 1, readable=[4], writable=[1], indirect=False))
     bench.checks = False
 
     def take(ctx):
@@ -149,22 +149,23 @@ def test_reset_at_any_moment(seed):
     async def lives(ctx):
         for _ in range(7):
             for n in range(3):
-                bench.send(bench.prepare(*rng.choice([(GOOD, 1), (ask_queue(1), 9), (coalesce_all(n % 2, 5, 6), 1)])))
+                bench.waiting.append(bench.prepare(
+                    *rng.choice([(GOOD, 1), (ask_queue(1), 9), (coalesce_all(n % 2, 5, 6), 1)])))
             for _ in range(rng.randrange(300)):
                 await bench.cycle(ctx)
             await restart(bench, ctx)
             for queue in (0, 3):
-                bench.send(bench.prepare(ask_queue(queue), 9))
+                bench.waiting.append(bench.prepare(ask_queue(queue), 9))
             await bench.finish(ctx)
             assert [content for _, content in bench.replies] == [bytes(8) + OK] * 2, "all is 0 again"
-            bench.send(bench.prepare(GOOD))
+            bench.waiting.append(bench.prepare(GOOD))
             await bench.finish(ctx)
     bench.run(lives)
 
 
 def test_reset_waits_for_a_read():
     bench = ControlBench()
-    bench.send(bench.prepare(GOOD))
+    bench.waiting.append(bench.prepare(GOOD))
 
     async def body(ctx):
         bench.hold = True
@@ -176,7 +177,7 @@ def test_reset_waits_for_a_read():
             assert not ctx.get(bench.dut.idle)
         bench.hold = False
         await restart(bench, ctx)
-        bench.send(bench.prepare(GOOD))
+        bench.waiting.append(bench.prepare(GOOD))
     bench.run(body)
     assert [content for _, content in bench.replies] == [OK]
 
@@ -184,7 +185,7 @@ def test_reset_waits_for_a_read():
 @pytest.mark.requirements("BAS-004")
 def test_nothing_while_not_live():
     bench = ControlBench()
-    bench.send(bench.prepare(GOOD))
+    bench.waiting.append(bench.prepare(GOOD))
 
     async def body(ctx):
         ctx.set(bench.dut.live, 0)

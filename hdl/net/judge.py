@@ -44,7 +44,7 @@ class PacketJudge(wiring.Component):
     bytes : Out(range(max_frame + 1))
         bytes of a good frame
     completion : Out(Completion(pair_bits))
-        of an ended packet that is not discarded; a used transmit buffer's length is 0
+        of an ended packet that is not discarded; a used transmit buffer's length is 0, and nothing of it is left over
     """
 
     def __init__(self, width, pair_bits, header_bytes, max_frame):
@@ -86,6 +86,7 @@ class PacketJudge(wiring.Component):
                 self.bytes.eq(total - self.header_bytes),
                 self.completion.queue.eq(beat.queue), self.completion.behind.eq(beat.behind),
                 self.completion.id.eq(context.id), self.completion.slots.eq(context.slots),
+                self.completion.filled.eq(1),
                 long.eq(too_long), failed.eq(fails), dropped.eq(drops),
             ]
             with m.If(~too_long):

@@ -145,6 +145,7 @@ class Engine(wiring.Component):
                              (supply.beats, self.fetch_beats)]:
             wiring.connect(m, inner, wiring.flipped(outer))
         m.d.comb += [
+            supply.event_index.eq(self.features.event_index),
             supply.init.eq(table.init), supply.live.eq(self.live), supply.quiesce.eq(self.quiesce),
             supply.notification_data.eq(self.features.notification_data), self.fetch_room.eq(supply.room),
             table.fetch_queue.eq(supply.fetch_queue), supply.fetch_config.eq(table.fetch),
@@ -152,11 +153,15 @@ class Engine(wiring.Component):
         ]
 
     def _connect_used(self, m, table, supply, used, event):
-        connect_stream(m, used.notify, event.notify)
+        notice, published = event.notify.payload, used.notify.payload
         for inner, outer in [(event.reads, self.event_reads), (event.beats, self.event_beats),
                              (event.interrupts, self.interrupts)]:
             wiring.connect(m, inner, wiring.flipped(outer))
         m.d.comb += [
+            event.notify.valid.eq(used.notify.valid), used.notify.ready.eq(event.notify.ready),
+            notice.queue.eq(published.queue), notice.next.eq(published.next), notice.slots.eq(published.slots),
+            notice.due.eq(1),
+            event.event_index.eq(self.features.event_index), used.in_order.eq(self.features.in_order),
             used.query_queue.eq(supply.used_queue), supply.used.eq(used.query_position),
             supply.published.eq(used.published),
             table.used_queue.eq(used.config_queue), used.config.eq(table.used),
@@ -184,6 +189,7 @@ class Engine(wiring.Component):
             posted.accepted.eq(self.used_accepted),
             used.accepted.eq(posted.accepted0), suppress.accepted.eq(posted.accepted1),
             suppress.init.eq(table.init), suppress.quiesce.eq(self.quiesce),
+            suppress.event_index.eq(self.features.event_index),
             table.suppress_queue.eq(suppress.config_queue), suppress.config.eq(table.suppress),
         ]
         return suppress.idle

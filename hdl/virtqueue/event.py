@@ -9,16 +9,52 @@ from hdl.dma.spec import ReadBeat, ReadCommand, ReadStatus
 from hdl.stream import Queue
 
 from .initialise import InitialiseWalk
-from .spec import EventFlags, EventSuppression, QueueConfig
+from .spec import EventFlags, EventSuppression, Position, QueueConfig
+from .stages import Notification
 
 __all__ = ["Event"]
 
 
+# Slots used since the last decision. All ones: that many or more; two passes, beyond which every position was passed,
+# are at most 2**16.
+SLOT_COUNT = 17
+
+
 class _Answer(data.StructLayout):
-    """What a read brought. `wanted` the driver wants the interrupt; `failed` the read did."""
+    """What a read brought. `wanted` the driver wants the interrupt anyway; `depends` it does if `event` was passed;
+    `failed` the read did."""
 
     def __init__(self, queue_bits):
-        super().__init__({"queue": queue_bits, "wanted": 1, "failed": 1})
+        super().__init__({"queue": queue_bits, "wanted": 1, "depends": 1, "failed": 1, "event": Position})
+
+
+class _Turn(data.StructLayout):
+    """A notification, or an answer with the range test half done: see `_measure`."""
+
+    def __init__(self, queue_bits):
+        super().__init__({
+            "valid": 1, "is_answer": 1, "queue": queue_bits,
+            "next": Position, "slots": 16, "moved": 1, "due": 1,
+            "wanted": 1, "depends": 1, "failed": 1,
+            "distance": signed(16), "same_pass": 1,
+            "most": data.ArrayLayout(signed(SLOT_COUNT + 1), 3),
+        })
+
+
+class _State(data.Struct):
+    """Of a queue. `reading` a read is under way; `again` make another one after it; `last` the used position as far as
+    told; `later` slots up to there that no read so far was about."""
+    reading: 1
+    again: 1
+    last: Position
+    later: SLOT_COUNT
+
+
+class _Asked(data.Struct):
+    """What a read is about: `passed` slots up to the used position `at`, in a ring of `size`."""
+    at: Position
+    passed: SLOT_COUNT
+    size: 16
 
 
 class Event(wiring.Component):
@@ -27,13 +63,15 @@ class Event(wiring.Component):
 
     One read per queue is under way. A batch published meanwhile may have been missed by it, so the structure is read
     again afterwards: any number of such batches makes one more read. Since `notify` tells of batches that the posted
-    path has accepted, no read can be ahead of the used descriptors in question.
+    path has accepted, no read can be ahead of the used descriptors in question. A batch that is not `due` makes no
+    read; the next decision is about it, too.
 
-    DISABLE suppresses. ENABLE interrupts; so does DESC, whose position is valid only with VIRTIO_F_EVENT_IDX, which is
-    not offered, and so does the reserved value: an interrupt too many costs a little, one too few stops the queue.
+    DISABLE suppresses, ENABLE interrupts. DESC with VIRTIO_F_EVENT_IDX interrupts if the position in the structure is
+    one of those used since the decision before, modulo two passes of the ring; without the feature, and also for the
+    reserved value, it counts as ENABLE: an interrupt too many costs a little, one too few stops the queue.
 
     No read is begun, and no interrupt asked for, for a queue that is not enabled or, with MSI-X enabled, has no vector;
-    nor while not `live` or while `quiesce`. Batches told of in such a time are forgotten.
+    nor while not `live` or while `quiesce`. Batches told of in such a time count as decided upon.
 
     Takes one notification or answer a cycle. `notify` to `reads`: 2 cycles; `beats` to `interrupts`: 3 cycles. There is
     a place for the answer to every read that can be under way: `beats` never waits.
@@ -49,7 +87,9 @@ class Event(wiring.Component):
 
     Attributes
     ----------
-    notify : stream of {queue} in
+    event_index : In(1)
+        VIRTIO_F_EVENT_IDX was negotiated
+    notify : stream of Notification in
     reads : stream of ReadCommand out
     beats : stream of ReadBeat in
     room : Out(1)
@@ -73,7 +113,8 @@ class Event(wiring.Component):
         self.queue_bits = config.pair_bits
         self.client = client
         super().__init__({
-            "notify": In(stream.Signature(data.StructLayout({"queue": self.queue_bits}))),
+            "event_index": In(1),
+            "notify": In(stream.Signature(Notification(self.queue_bits))),
             "reads": Out(stream.Signature(ReadCommand(self.queue_bits))),
             "beats": In(stream.Signature(ReadBeat(self.width, self.queue_bits))),
             "room": Out(1),
@@ -92,46 +133,43 @@ class Event(wiring.Component):
         m = Module()
         answers = self._answers(m)
         m.submodules.walk = walk = InitialiseWalk(self.queues, self.queue_bits)
+        m.submodules.asked = asked = Memory(shape=_Asked, depth=1 << self.queue_bits, init=[])
+        about, ask = asked.read_port(domain="comb"), asked.write_port()
         m.d.comb += walk.clear.eq(self.clear)
         walking = walk.walking
 
         # First cycle: choose. Answers go first; there are never more of them than reads.
-        turn = Signal(data.StructLayout({"valid": 1, "is_answer": 1, **_Answer(self.queue_bits).members}))
+        turn = Signal(_Turn(self.queue_bits))
         take = Signal()
         load = Signal()
+        notice = self.notify.payload
         m.d.comb += [
             load.eq((~turn.valid | take) & ~walking),
             answers.ready.eq(load),
             self.notify.ready.eq(load & ~answers.valid),
+            about.addr.eq(answers.payload.queue),
         ]
         with m.If(load):
             m.d.sync += [
                 turn.valid.eq(answers.valid | self.notify.valid),
                 turn.is_answer.eq(answers.valid),
-                turn.queue.eq(Mux(answers.valid, answers.payload.queue, self.notify.payload.queue)),
-                turn.wanted.eq(answers.payload.wanted),
+                turn.queue.eq(Mux(answers.valid, answers.payload.queue, notice.queue)),
+                turn.next.eq(notice.next), turn.slots.eq(notice.slots), turn.moved.eq(notice.slots != 0),
+                turn.due.eq(notice.due),
+                turn.wanted.eq(answers.payload.wanted), turn.depends.eq(answers.payload.depends),
                 turn.failed.eq(answers.payload.failed),
             ]
+            self._measure(m, turn, about.data, answers.payload.event)
 
         # Second cycle: the queue's state and configuration are read, judged, and the state is written.
-        m.submodules.states = states = Memory(
-            shape=data.StructLayout({"reading": 1, "again": 1}), depth=1 << self.queue_bits, init=[])
-        state, write = states.read_port(domain="comb"), states.write_port()
         allowed, read = Signal(), Signal()
         no_vector = self.msix_enable & self.config.vector[11]
         m.d.comb += [
             self.config_queue.eq(turn.queue),
-            state.addr.eq(turn.queue),
             allowed.eq(self.live & ~self.quiesce & self.config.enabled & ~no_vector),
-            read.eq(allowed & (Mux(turn.is_answer, state.data.again, ~state.data.reading))),
-            write.addr.eq(Mux(walking, walk.queue, turn.queue)),
-            write.en.eq(walking | take),
+            ask.addr.eq(turn.queue), ask.en.eq(take & read), ask.data.size.eq(self.config.size),
         ]
-        with m.If(~walking):
-            m.d.comb += [
-                write.data.reading.eq(read | (state.data.reading & ~turn.is_answer)),
-                write.data.again.eq(state.data.reading & ~turn.is_answer),
-            ]
+        self._update(m, walk, turn, take, allowed, read, ask.data)
         self._outputs(m, turn, take, read, allowed)
         m.d.sync += self.error.eq(take & turn.is_answer & turn.failed)
 
@@ -144,17 +182,58 @@ class Event(wiring.Component):
     def _answers(self, m):
         """Judges what is read, and stores the verdict; returns the stream of verdicts."""
         m.submodules.answers = answers = Queue(_Answer(self.queue_bits), max(2, self.queues), block=False)
-        beat = self.beats.payload
+        beat, answer = self.beats.payload, answers.i.payload
         structure = EventSuppression(beat.data[:EventSuppression.as_shape().size])
+        good, desc = beat.status == ReadStatus.OK, Signal()
         m.d.comb += [
             self.room.eq(1),
             self.beats.ready.eq(answers.i.ready),
             answers.i.valid.eq(self.beats.valid & beat.last),
-            answers.i.payload.queue.eq(beat.queue),
-            answers.i.payload.wanted.eq((beat.status == ReadStatus.OK) & (structure.flags != EventFlags.DISABLE)),
-            answers.i.payload.failed.eq((beat.status != ReadStatus.OK) & (beat.status != ReadStatus.DISCARDED)),
+            answer.queue.eq(beat.queue),
+            desc.eq(self.event_index & (structure.flags == EventFlags.DESC)),
+            answer.wanted.eq(good & (structure.flags != EventFlags.DISABLE) & ~desc),
+            answer.depends.eq(good & desc),
+            answer.event.index.eq(structure.offset), answer.event.wrap.eq(structure.wrap),
+            answer.failed.eq(~good & (beat.status != ReadStatus.DISCARDED)),
         ]
         return answers.o
+
+    def _measure(self, m, turn, asked, event):
+        """First half of the range test. `event` was passed if it lies less than `passed` before the position before
+        `at`; a difference of indices becomes a distance in ring order by adding nothing, one or two passes. That is
+        known in the next cycle: here the passes are taken off the other side of the comparison, each way."""
+        m.d.sync += [
+            turn.distance.eq(asked.at.index - event.index - 1),
+            turn.same_pass.eq(asked.at.wrap == event.wrap),
+            turn.most[0].eq(asked.passed),
+            turn.most[1].eq(asked.passed - asked.size),
+            turn.most[2].eq(asked.passed - (asked.size << 1)),
+        ]
+
+    def _update(self, m, walk, turn, take, allowed, read, ask):
+        """The queue's state before and after `turn`: whether it leads to a `read`, and what that is about."""
+        m.submodules.states = states = Memory(shape=_State, depth=1 << self.queue_bits, init=[])
+        port, write = states.read_port(domain="comb"), states.write_port()
+        state, decide = port.data, Signal()
+        total, later, last = Signal(SLOT_COUNT + 1), Signal(SLOT_COUNT), Signal(Position)
+        m.d.comb += [
+            port.addr.eq(turn.queue),
+            total.eq(state.later + Mux(turn.is_answer, 0, turn.slots)),
+            later.eq(total[:SLOT_COUNT] | total[SLOT_COUNT].replicate(SLOT_COUNT)),
+            last.eq(Mux(turn.moved & ~turn.is_answer, turn.next, state.last)),
+            decide.eq(Mux(turn.is_answer, state.again, turn.due & ~state.reading)),
+            read.eq(allowed & decide),
+            ask.at.eq(last), ask.passed.eq(later),
+            write.addr.eq(Mux(walk.walking, walk.queue, turn.queue)),
+            write.en.eq(walk.walking | take),
+        ]
+        with m.If(~walk.walking):
+            m.d.comb += [
+                write.data.reading.eq(read | (state.reading & ~turn.is_answer)),
+                write.data.again.eq(state.reading & (state.again | turn.due) & ~turn.is_answer),
+                write.data.last.eq(last),
+                write.data.later.eq(Mux(decide, 0, later)),
+            ]
 
     def _outputs(self, m, turn, take, read, allowed):
         m.submodules.read_queue = reads = Queue(ReadCommand(self.queue_bits), 2)
@@ -162,7 +241,13 @@ class Event(wiring.Component):
         wiring.connect(m, reads.o, wiring.flipped(self.reads))
         wiring.connect(m, interrupts.o, wiring.flipped(self.interrupts))
         command = reads.i.payload
+        most, passed = Signal(signed(SLOT_COUNT + 1)), Signal()
+        with m.If(~turn.same_pass):
+            m.d.comb += most.eq(turn.most[1])
+        with m.Else():
+            m.d.comb += most.eq(Mux(turn.distance < 0, turn.most[2], turn.most[0]))
         m.d.comb += [
+            passed.eq(turn.distance < most),
             take.eq(turn.valid & reads.i.ready & interrupts.i.ready),
             reads.i.valid.eq(take & read),
             command.client.eq(self.client),
@@ -170,7 +255,7 @@ class Event(wiring.Component):
             command.address.eq(self.config.driver),
             command.length.eq(4),
             command.last.eq(1),
-            interrupts.i.valid.eq(take & turn.is_answer & turn.wanted & allowed),
+            interrupts.i.valid.eq(take & turn.is_answer & (turn.wanted | (turn.depends & passed)) & allowed),
             interrupts.i.payload.queue.eq(turn.queue),
             interrupts.i.payload.vector.eq(self.config.vector),
         ]

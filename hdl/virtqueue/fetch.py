@@ -48,6 +48,8 @@ class Fetch(wiring.Component):
     Attributes
     ----------
     init : In(Pulse)
+    event_index : In(1)
+        VIRTIO_F_EVENT_IDX was negotiated
     live, quiesce : In(1)
         fetches are issued while `live` and not `quiesce`
     doorbells, reports : streams in
@@ -84,6 +86,7 @@ class Fetch(wiring.Component):
         self.state = FetchState(self.slot_bits)
         super().__init__({
             "init": In(Pulse(queue_bits)),
+            "event_index": In(1),
             "live": In(1),
             "quiesce": In(1),
             "doorbells": In(stream.Signature(Doorbell(queue_bits))),
@@ -128,6 +131,9 @@ class Fetch(wiring.Component):
             may_start.eq(self.live & ~self.quiesce & (~self.reads.valid | self.reads.ready)),
             self.switch.payload.queue.eq(event_queue),
             self.switch.payload.enable.eq(react.enable),
+            self.switch.payload.position.index.eq(react.after.index),
+            self.switch.payload.position.wrap.eq(react.after.wrap),
+            react.event_index.eq(self.event_index),
             self.switch.valid.eq(apply & react.switch),
         ]
         with m.If(self.reads.ready):

@@ -35,7 +35,9 @@ class FetchState(data.StructLayout):
     under_way : fetches of this epoch
     level : log2 of the descriptors to have under way
     streak : full batches in a row, up to 3
-    suppressed : doorbells are, or are going to be, switched off
+    suppressed : doorbells are, or are going to be, switched off, but for one at a place given (EVENT_IDX)
+    placed : the last change asked for gives such a place: where the queue was dry
+    resumed : good ones have been found since
     asked : changes of the suppression under way, 0 to 2
     telling : the last doorbell came with data: fetches end at `told`, and all that is there is known to be written
     told : where the driver will put its next descriptor
@@ -45,7 +47,7 @@ class FetchState(data.StructLayout):
         super().__init__({
             "index": 15, "wrap": 1, "slot": slot_bits, "epoch": 2, "kick": 1, "active": 1, "chain": 1,
             "blocked": 1, "under_way": 4, "level": 4, "streak": 2, "suppressed": 1, "asked": 2,
-            "telling": 1, "told": Position,
+            "telling": 1, "told": Position, "placed": 1, "resumed": 1,
         })
 
     def initial(self):
@@ -70,7 +72,7 @@ class FetchEvent(data.StructLayout):
 
 class React(wiring.Component):
     """`after` is `state` changed by `event`; `wake`: decide about another fetch; `switch`, `enable`: ask for a change
-    of the event suppression.
+    of the event suppression. With `event_index` an `enable` asks for one doorbell, at the place where `after` stands.
 
     Parameters
     ----------
@@ -92,7 +94,8 @@ class React(wiring.Component):
         state = FetchState(slot_bits)
         super().__init__({
             "state": In(state), "event": In(FetchEvent(queue_bits, slot_bits)),
-            "suppressible": In(1), "after": Out(state), "wake": Out(1), "switch": Out(1), "enable": Out(1),
+            "suppressible": In(1), "event_index": In(1), "after": Out(state), "wake": Out(1), "switch": Out(1),
+            "enable": Out(1),
         })
 
     def elaborate(self, platform):
@@ -134,6 +137,7 @@ class React(wiring.Component):
             after.under_way.eq(state.under_way - 1),
             after.active.eq(~state.telling | state.active),
             after.chain.eq(chain),
+            after.resumed.eq(1),
             self.wake.eq(~state.telling | state.active | state.kick | chain),
         ]
         with m.If(state.level != self.most_level):
@@ -147,6 +151,7 @@ class React(wiring.Component):
     def _bad(self, m):
         """Back to the first bad descriptor. Everything under way belongs to the old epoch and will be dropped."""
         state, after, report = self.state, self.after, self.event.report
+        resumed = Signal()
         m.d.comb += [
             after.index.eq(report.position.index),
             after.wrap.eq(report.position.wrap),
@@ -157,6 +162,7 @@ class React(wiring.Component):
             after.chain.eq(report.chain),
             after.blocked.eq(0),
             after.streak.eq(0),
+            resumed.eq(state.resumed | (report.count != 0)), after.resumed.eq(resumed),
             self.wake.eq(state.kick | report.chain),
         ]
         with m.If(~state.kick & ~report.chain):
@@ -174,7 +180,10 @@ class React(wiring.Component):
             m.d.comb += after.level.eq(found)
         with m.Elif(state.level > self.batch_level):
             m.d.comb += after.level.eq(self.batch_level)
-        with m.If(~self.wake & state.suppressed):
+        # A place once given serves for one doorbell: dry again elsewhere, the queue gives another. But not while one is
+        # still on its way: that makes us look again, and find out then.
+        with m.If(~self.wake & state.suppressed & (~state.placed | (resumed & (state.asked == 0)))):
             m.d.comb += [
-                after.suppressed.eq(0), after.asked.eq(state.asked + 1), self.switch.eq(1), self.enable.eq(1),
+                after.suppressed.eq(self.event_index), after.placed.eq(self.event_index), after.resumed.eq(0),
+                after.asked.eq(state.asked + 1), self.switch.eq(1), self.enable.eq(1),
             ]

@@ -12,10 +12,10 @@ __all__ = ["Receipt", "Receipts"]
 
 
 class Receipt(data.StructLayout):
-    """Fields: `queue`; `id`; `length` bytes written; `slots` of the chain."""
+    """Fields: `queue`; `id`; `length` bytes written; `slots` of the chain; `filled` as in `Completion`."""
 
     def __init__(self, queue_bits):
-        super().__init__({"queue": queue_bits, "id": 16, "length": FRAME_BITS, "slots": 16})
+        super().__init__({"queue": queue_bits, "id": 16, "length": FRAME_BITS, "slots": 16, "filled": 1})
 
 
 class Receipts(wiring.Component):
@@ -68,7 +68,7 @@ class Receipts(wiring.Component):
             held.o.ready.eq(out.i.ready & (sent != 0)),
             completion.queue.eq(receipt.queue), completion.id.eq(receipt.id),
             completion.length.eq(receipt.length), completion.written.eq(1),
-            completion.slots.eq(receipt.slots),
+            completion.slots.eq(receipt.slots), completion.filled.eq(receipt.filled),
             # A frame whose buffer was handed out is behind as well, though no longer among those that wait.
             completion.behind.eq(self.behind | (held.level > 1)),
             self.idle.eq((held.level == 0) & ~self.completions.valid),

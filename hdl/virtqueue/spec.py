@@ -75,11 +75,13 @@ class Completion(data.StructLayout):
 
     Fields: `queue` local index; `id`; `length` bytes written (0 to 2**32 - 1); `written` any byte was written (WRITE
     flag of the used descriptor); `slots` ring slots of the chain, 1 to 32768; `behind` another buffer of this queue
-    follows at once, so that publishing may wait for it.
+    follows at once, so that publishing may wait for it; `filled` all of the buffer was used, down to its last byte, so
+    that with VIRTIO_F_IN_ORDER its used descriptor may be left out.
     """
 
     def __init__(self, pair_bits):
-        super().__init__({"queue": pair_bits, "id": 16, "length": 32, "written": 1, "slots": 16, "behind": 1})
+        super().__init__({"queue": pair_bits, "id": 16, "length": 32, "written": 1, "slots": 16, "behind": 1,
+                          "filled": 1})
 
 
 class EngineFeatures(data.Struct):

@@ -8,7 +8,11 @@ from amaranth.lib import data
 
 from .spec import Position
 
-__all__ = ["slot_bits", "Progress", "Report", "Rewind", "Suppression", "WalkState"]
+__all__ = ["slot_bits", "BUFFER_COUNT", "Notification", "Progress", "Published", "Report", "Rewind", "Suppression",
+           "WalkState"]
+
+# Bits of the number of buffers that one write of used descriptors may stand for.
+BUFFER_COUNT = 7
 
 
 def slot_bits(cache_descriptors):
@@ -48,10 +52,30 @@ class Rewind(data.StructLayout):
 
 
 class Suppression(data.StructLayout):
-    """Fields: `queue`; `enable` ask for doorbells again, else say that there is no need."""
+    """Fields: `queue`; `enable` ask for doorbells again, else say that there is no need; `position` of the descriptor
+    that is awaited, meaningful with `enable`."""
 
     def __init__(self, queue_bits):
-        super().__init__({"queue": queue_bits, "enable": 1})
+        super().__init__({"queue": queue_bits, "enable": 1, "position": Position})
+
+
+class Published(data.StructLayout):
+    """A run of used descriptors has its place in the posted order.
+
+    Fields: `queue`; `next` the used position behind it; `slots` between the position before and that, 1 to 32768;
+    `buffers` that it stands for.
+    """
+
+    def __init__(self, queue_bits):
+        super().__init__({"queue": queue_bits, "next": Position, "slots": 16, "buffers": BUFFER_COUNT})
+
+
+class Notification(data.StructLayout):
+    """As `Published`, for the decision on an interrupt. Fields: `queue`, `next`; `slots`, 0 if there is nothing newer
+    than the notification before, and then `next` is void; `due` the driver is to be told, if it wants to be."""
+
+    def __init__(self, queue_bits):
+        super().__init__({"queue": queue_bits, "next": Position, "slots": 16, "due": 1})
 
 
 class WalkState(data.StructLayout):

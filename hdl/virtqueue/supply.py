@@ -43,7 +43,7 @@ class Supply(wiring.Component):
         self.receive = Receive(config.width, bits, cache=config.cache_descriptors, batch=config.fetch_batch)
         self.cache = Cache(config.pairs, bits, config.cache_descriptors)
         super().__init__({
-            "init": In(Pulse(bits)), "live": In(1), "quiesce": In(1), "notification_data": In(1),
+            "init": In(Pulse(bits)), "live": In(1), "quiesce": In(1), "notification_data": In(1), "event_index": In(1),
             "doorbells": In(stream.Signature(Doorbell(bits))),
             "reads": Out(stream.Signature(ReadCommand(bits))),
             "beats": In(stream.Signature(ReadBeat(config.width, bits))), "room": Out(1),
@@ -73,6 +73,7 @@ class Supply(wiring.Component):
             *[stage.init.eq(self.init) for stage in (fetch, receive)],
             *[stage.quiesce.eq(self.quiesce) for stage in (fetch, receive)],
             fetch.live.eq(self.live), fetch.notification_data.eq(self.notification_data),
+            fetch.event_index.eq(self.event_index),
             self.fetch_queue.eq(fetch.config_queue), fetch.config.eq(self.fetch_config),
             self.receive_queue.eq(receive.config_queue), receive.config.eq(self.receive_config),
             self.used_queue.eq(fetch.used_queue), fetch.used.eq(self.used), fetch.published.eq(self.published),

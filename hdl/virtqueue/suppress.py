@@ -15,10 +15,11 @@ __all__ = ["Suppress"]
 
 class Suppress(wiring.Component):
     """Writes Device Event Suppression (VIRTIO 1.4, Packed Virtqueues): 4 bytes, flags ENABLE or DISABLE, the rest 0.
+    With VIRTIO_F_EVENT_IDX, DESC and the position awaited in place of ENABLE: one doorbell, for the descriptor there.
 
     One write at a time, in the order asked for. A write is reported as `switched` when it has its place in the posted
-    order: a read issued from then on does not pass it, so a descriptor published before the driver saw ENABLE, without
-    a doorbell, is found by that read. During `quiesce` what was asked for is dropped, and nothing reported.
+    order: a read issued from then on does not pass it, so a descriptor published before the driver saw the write,
+    without a doorbell, is found by that read. During `quiesce` what was asked for is dropped, and nothing reported.
 
     Parameters
     ----------
@@ -26,6 +27,8 @@ class Suppress(wiring.Component):
 
     Attributes
     ----------
+    event_index : In(1)
+        VIRTIO_F_EVENT_IDX was negotiated
     init : In(Pulse)
     quiesce : In(1)
     requests : stream of Suppression in
@@ -43,6 +46,7 @@ class Suppress(wiring.Component):
         self.queues = queues
         self.queue_bits = queue_bits
         super().__init__({
+            "event_index": In(1),
             "init": In(Pulse(queue_bits)),
             "quiesce": In(1),
             "requests": In(stream.Signature(Suppression(queue_bits))),
@@ -66,9 +70,12 @@ class Suppress(wiring.Component):
             self.config_queue.eq(request.queue),
             header.length.eq(1), header.type.eq(TlpType.MEMORY.value), header.with_data.eq(1),
             header.four_dw.eq(four_dw), header.high.eq(high), header.low.eq(low), header.first_be.eq(0xf),
-            words.flags.eq(Mux(request.enable, EventFlags.ENABLE, EventFlags.DISABLE)),
+            words.flags.eq(Mux(request.enable, Mux(self.event_index, EventFlags.DESC, EventFlags.ENABLE),
+                               EventFlags.DISABLE)),
             self.switched.payload.eq(request),
         ]
+        with m.If(self.event_index & request.enable):
+            m.d.comb += [words.offset.eq(request.position.index), words.wrap.eq(request.position.wrap)]
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.sync += [

@@ -9,6 +9,7 @@ from hdl.stream import Queue, TlpBeat
 
 from .initialise import InitialiseWalk
 from .spec import Completion, Position, QueueConfig
+from .stages import Published
 from .used_build import RunBuilder
 from .used_collect import Entry, RunCollector, RunShape
 
@@ -18,8 +19,9 @@ __all__ = ["Used"]
 class Used(wiring.Component):
     """Collects completions and writes used descriptors (VIRTIO 1.4, Packed Virtqueues).
 
-    Used descriptors of one-slot buffers at consecutive ring positions, a *run*, go in one posted write; see
-    `RunCollector` for where a run ends. Order of completions is kept per queue; runs go out in order of closing.
+    Used descriptors of one-slot buffers at consecutive ring positions, a *run*, go in one posted write; with
+    VIRTIO_F_IN_ORDER one used descriptor may stand for many buffers. See `RunCollector` for where a run ends. Order of
+    completions is kept per queue; runs go out in order of closing.
 
     Takes a completion every 2 cycles, for one queue or any mix. From a completion that ends its run (`behind` = 0) to
     the TLP's first beat: 4 cycles. TLPs are built at a beat a cycle. Nothing is dropped except by `discard`.
@@ -36,6 +38,8 @@ class Used(wiring.Component):
 
     Attributes
     ----------
+    in_order : In(1)
+        VIRTIO_F_IN_ORDER was negotiated; constant while anything is pending
     completions : stream in
     o : TLP stream out
         posted memory writes with requester and tag 0
@@ -43,8 +47,8 @@ class Used(wiring.Component):
         a TLP of ours got its place in the final order; also one that is dropped there because of a reset
     published : Out({valid, queue})
         the queue's accepted used position has moved on
-    notify : stream of {queue} out
-        a TLP of the queue was accepted
+    notify : stream of Published out
+        a TLP was accepted
     query_queue : In; query_position : Out
         used position of the queue as far as accepted, in the same cycle
     config_queue : Out; config : In
@@ -68,13 +72,13 @@ class Used(wiring.Component):
         self.queues = config.pairs
         self.timeout = config.used_timeout
         self.shape = RunShape(config.width, config.used_batch)
-        queue = data.StructLayout({"queue": self.queue_bits})
         super().__init__({
+            "in_order": In(1),
             "completions": In(stream.Signature(Completion(self.queue_bits))),
             "o": Out(stream.Signature(TlpBeat(self.width))),
             "accepted": In(1),
             "published": Out(data.StructLayout({"valid": 1, "queue": self.queue_bits})),
-            "notify": Out(stream.Signature(queue)),
+            "notify": Out(stream.Signature(Published(self.queue_bits))),
             "query_queue": In(self.queue_bits),
             "query_position": Out(Position),
             "config_queue": Out(self.queue_bits),
@@ -101,7 +105,7 @@ class Used(wiring.Component):
         wiring.connect(m, builder.o, wiring.flipped(self.o))
         m.d.comb += [
             self.config_queue.eq(collector.config_queue),
-            collector.config.eq(self.config),
+            collector.config.eq(self.config), collector.in_order.eq(self.in_order),
             collector.max_payload.eq(self.max_payload),
             collector.discard.eq(self.discard),
             collector.freed.eq(builder.freed),
@@ -125,10 +129,8 @@ class Used(wiring.Component):
 
     def _publish(self, m, builder, walk):
         """Follows TLPs from their beginning to the notification; returns whether there are none."""
-        m.submodules.flights = flights = Queue(
-            data.StructLayout({"queue": self.queue_bits, "next": Position}), self.FLIGHTS)
-        m.submodules.notifications = notifications = Queue(
-            data.StructLayout({"queue": self.queue_bits}), self.FLIGHTS)
+        m.submodules.flights = flights = Queue(Published(self.queue_bits), self.FLIGHTS)
+        m.submodules.notifications = notifications = Queue(Published(self.queue_bits), self.FLIGHTS)
         m.submodules.positions = positions = Memory(shape=Position, depth=1 << self.queue_bits, init=[])
         write, query = positions.write_port(), positions.read_port(domain="comb")
         flight = flights.o.payload
@@ -139,12 +141,11 @@ class Used(wiring.Component):
             builder.start.eq(untold != self.FLIGHTS),
             # Both queues have room for all that `untold` counts.
             flights.i.valid.eq(builder.started.valid),
-            flights.i.payload.queue.eq(builder.started.queue),
-            flights.i.payload.next.eq(builder.started.next),
+            flights.i.payload.eq(builder.started.run),
             flights.o.ready.eq(self.accepted),
             publish.eq(self.accepted & ~self.discard),
             notifications.i.valid.eq(publish),
-            notifications.i.payload.queue.eq(flight.queue),
+            notifications.i.payload.eq(flight),
             write.addr.eq(Mux(walk.walking, walk.queue, flight.queue)),
             write.data.eq(Mux(walk.walking, Position.const({"index": 0, "wrap": 1}), flight.next)),
             write.en.eq(walk.walking | publish),

@@ -8,6 +8,7 @@ from hdl.pcie.spec import MemoryRequest, TlpType
 from hdl.stream import TlpBeat
 
 from .spec import Descriptor
+from .stages import Published
 from .used_collect import Entry, Run
 
 __all__ = ["RunBuilder"]
@@ -35,8 +36,8 @@ class RunBuilder(wiring.Component):
         entries of that row, one cycle later, held while not `row_enable`
     start : In(1)
         a further TLP may be begun
-    started : Out({valid, queue, next})
-        a TLP is begun: its queue, and the used position after it; before `o` shows it
+    started : Out(valid and Published)
+        a TLP is begun; what it publishes, before `o` shows it
     freed : Out({valid, queue, row})
         rows up to `row` are read
     discard : In(1)
@@ -48,14 +49,13 @@ class RunBuilder(wiring.Component):
         self.width = width
         self.queue_bits = queue_bits
         self.shape = shape
-        self._run = Run(queue_bits, shape)
         super().__init__({
-            "runs": In(stream.Signature(self._run)),
+            "runs": In(stream.Signature(Run(queue_bits, shape))),
             "row_address": Out(queue_bits + shape.row_bits),
             "row_enable": Out(1),
             "row": In(data.ArrayLayout(Entry, shape.lanes)),
             "start": In(1),
-            "started": Out(data.StructLayout({"valid": 1, "queue": queue_bits, "next": self._run["next"].shape})),
+            "started": Out(data.StructLayout({"valid": 1, "run": Published(queue_bits)})),
             "freed": Out(data.StructLayout({"valid": 1, "queue": queue_bits, "row": shape.row_bits + 1})),
             "discard": In(1),
             "o": Out(stream.Signature(TlpBeat(width))),
@@ -82,8 +82,7 @@ class RunBuilder(wiring.Component):
             self.row_enable.eq(advance),
             self.runs.ready.eq(drop | (read & last)),
             self.started.valid.eq(read & first),
-            self.started.queue.eq(run.queue),
-            self.started.next.eq(run.next),
+            *[self.started.run[field].eq(run[field]) for field in ("queue", "next", "slots", "buffers")],
             self.freed.valid.eq(self.runs.valid & self.runs.ready),
             self.freed.queue.eq(run.queue),
             self.freed.row.eq(row + 1),

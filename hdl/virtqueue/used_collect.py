@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .spec import Completion, Position, QueueConfig
+from .stages import BUFFER_COUNT
 from .used_timer import RunTimer
 
 __all__ = ["Entry", "Run", "RunShape", "RunCollector"]
@@ -39,12 +40,13 @@ class Run(data.StructLayout):
     """A closed run.
 
     Fields: `queue`; `count` used descriptors, 1 to used_batch; `address` of byte 8 of its first slot; `wrap` for their
-    flags; `row` first row of its entries, with one bit more than rows need; `next` the used position after it.
+    flags; `row` first row of its entries, with one bit more than rows need; `next` the used position after it;
+    `slots` from its first slot to there; `buffers` that it returns.
     """
 
     def __init__(self, queue_bits, shape):
         super().__init__({"queue": queue_bits, "count": shape.count, "address": 64, "wrap": 1,
-                          "row": shape.row_bits + 1, "next": Position})
+                          "row": shape.row_bits + 1, "next": Position, "slots": 16, "buffers": BUFFER_COUNT})
 
 
 class RunCollector(wiring.Component):
@@ -59,8 +61,11 @@ class RunCollector(wiring.Component):
     state is computed and written. A closed run is offered in that second cycle. Waits while the queue's rows are full
     or `runs` is not taken.
 
-    With VIRTIO_F_IN_ORDER a batch would keep a single entry and add up the slots in `_advance`: nothing behind the
-    collector has to know.
+    With VIRTIO_F_IN_ORDER a run that begins with a `filled` buffer is *merged*: a single used descriptor at its first
+    slot, of the buffer that ended the run, stands for all. So every buffer before that one counts as completely used;
+    one that isn't `filled` ends the run. A merged run may be of any chains and pass the ring's end and pages; it is
+    closed at `MERGED` buffers or once it holds a quarter of the ring, so that the driver of a small ring has something
+    to do meanwhile. A run that begins with another buffer is as without the feature.
 
     Parameters
     ----------
@@ -71,6 +76,8 @@ class RunCollector(wiring.Component):
 
     Attributes
     ----------
+    in_order : In(1)
+        VIRTIO_F_IN_ORDER was negotiated; constant while anything is pending
     completions : stream in
     config_queue, config : queue asked for, and the answer in the same cycle
     max_payload : In(3)
@@ -89,11 +96,14 @@ class RunCollector(wiring.Component):
         no open run, no completion in work
     """
 
+    MERGED = 64
+
     def __init__(self, queue_bits, shape, timeout):
         self.queue_bits = queue_bits
         self.shape = shape
         self.timeout = timeout
         super().__init__({
+            "in_order": In(1),
             "completions": In(stream.Signature(Completion(queue_bits))),
             "config_queue": Out(queue_bits),
             "config": In(QueueConfig),
@@ -110,15 +120,18 @@ class RunCollector(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.timer = self._timer = timer = RunTimer(self.queue_bits, self.timeout)
+        # Of a queue's open run: where it begins; descriptors, buffers and slots in it. `position` is behind it.
         self._state_shape = data.StructLayout({
-            "position": Position, "count": self.shape.count, "row": self.shape.row_bits + 1})
+            "position": Position, "first": Position, "count": self.shape.count, "row": self.shape.row_bits + 1,
+            "merged": 1, "buffers": BUFFER_COUNT, "slots": 16})
 
         # First cycle: an expired run goes before a completion, so that traffic of other queues can't keep it open.
         self._busy = busy = Signal()
         self._by_timer = by_timer = Signal()
         self._item = item = Signal(Completion(self.queue_bits))
         self._state = state = Signal(self._state_shape)
-        self._start = start = Signal(15)
+        self._opens = opens = Signal()      # the run begins with this completion
+        self._enough = enough = Signal()    # a merged run may not grow further
         self._config = config = Signal(QueueConfig)
         idle = ~busy & ~self.initialise.valid
         m.d.comb += [
@@ -134,7 +147,8 @@ class RunCollector(wiring.Component):
                 item.eq(self.completions.payload),
                 item.queue.eq(self.config_queue),
                 state.eq(stored),
-                start.eq(stored.position.index - stored.count),
+                opens.eq(stored.count == 0),
+                enough.eq((stored.buffers >= self.MERGED - 1) | (stored.slots >= self.config.size[2:])),
                 config.eq(self.config),
             ]
         self._second_cycle(m)
@@ -160,57 +174,61 @@ class RunCollector(wiring.Component):
     def _second_cycle(self, m):
         item, state, timer = self._item, self._state, self._timer
         shape = self.shape
-        count = Signal(shape.count)
-        position = Signal(Position)
+        count, place = Signal(shape.count), Signal(shape.count)
+        after = Signal(self._state_shape)
         close = Signal()
-        self._advance(m, count, position, close)
+        self._advance(m, count, place, after, close)
 
         row = Signal(shape.row_bits + 1)
         full = Signal()
         wait = Signal()
         step = Signal()
         rows_used = (count + (shape.lanes - 1)) >> shape.lane_bits
+        begins_row = place[:shape.lane_bits] == 0 if shape.lane_bits else C(1)
+        run = self.runs.payload
         m.d.comb += [
-            row.eq(state.row + (state.count >> shape.lane_bits)),
-            full.eq((row - self._freed)[:shape.row_bits + 1] == shape.rows),
-            wait.eq((full & self._first_lane() & ~self._by_timer) | (close & ~self.runs.ready)),
+            row.eq(state.row + (place >> shape.lane_bits)),
+            full.eq(((row - self._freed)[:shape.row_bits + 1] == shape.rows) & begins_row & ~self._by_timer),
+            wait.eq(full | (close & ~self.runs.ready)),
             step.eq(self._busy & ~wait),
-            self.runs.valid.eq(self._busy & close & ~self.discard & ~(full & self._first_lane() & ~self._by_timer)),
-            self.runs.payload.queue.eq(item.queue),
-            self.runs.payload.count.eq(count),
-            self.runs.payload.address.eq(self._config.descriptors + Cat(C(8, 4), self._start)),
-            self.runs.payload.wrap.eq(state.position.wrap),
-            self.runs.payload.row.eq(state.row),
-            self.runs.payload.next.eq(position),
+            self.runs.valid.eq(self._busy & close & ~self.discard & ~full),
+            run.queue.eq(item.queue),
+            run.count.eq(count),
+            run.address.eq(self._config.descriptors + Cat(C(8, 4), after.first.index)),
+            run.wrap.eq(after.first.wrap),
+            run.row.eq(state.row),
+            run.next.eq(after.position),
+            run.slots.eq(after.slots),
+            run.buffers.eq(after.buffers),
             self.entry.valid.eq(step & ~self._by_timer),
             self.entry.address.eq(Cat(row[:shape.row_bits], item.queue)),
-            self.entry.lane.eq(1 << state.count[:shape.lane_bits] if shape.lane_bits else 1),
+            self.entry.lane.eq(1 << place[:shape.lane_bits] if shape.lane_bits else 1),
             self.entry.entry.length.eq(item.length),
             self.entry.entry.id.eq(item.id),
             self.entry.entry.written.eq(item.written),
             timer.queue.eq(item.queue),
-            timer.opened.eq(step & (state.count == 0) & ~close),
-            timer.closed.eq(step & (state.count != 0) & close),
+            timer.opened.eq(step & self._opens & ~close),
+            timer.closed.eq(step & ~self._opens & close),
             timer.clear.eq(self.discard | self.initialise.valid),
         ]
         m.d.comb += [
             self._write.addr.eq(Mux(self.initialise.valid, self.initialise.queue, item.queue)),
-            self._write.data.position.eq(position),
-            self._write.data.count.eq(Mux(close, 0, count)),
+            self._write.data.eq(after),
             self._write.data.row.eq(Mux(close, state.row + rows_used, state.row)),
             self._write.en.eq(step | self.initialise.valid),
         ]
+        with m.If(close):
+            m.d.comb += [self._write.data.count.eq(0), self._write.data.buffers.eq(0), self._write.data.slots.eq(0)]
         with m.If(self.initialise.valid):
             m.d.comb += self._write.data.eq(self._state_shape.const({"position": {"index": 0, "wrap": 1}}))
         with m.If(self._busy & (step | self.discard | self.initialise.valid)):
             m.d.sync += self._busy.eq(0)
 
-    def _first_lane(self):
-        return self._state.count[:self.shape.lane_bits] == 0 if self.shape.lane_bits else C(1)
-
-    def _advance(self, m, count, position, close):
-        """Used position and entries after this completion, and whether its run ends with it."""
-        item, old, size = self._item, self._state.position, self._config.size
+    def _advance(self, m, count, place, after, close):
+        """The queue's state after this completion, whose entry is number `place` of `count` in its run, and whether
+        that run ends with it."""
+        item, state, size = self._item, self._state, self._config.size
+        old, merged = state.position, Signal()
         forward = Signal(17)
         beyond = Signal(18)
         wraps = Signal()
@@ -223,13 +241,25 @@ class RunCollector(wiring.Component):
             forward.eq(old.index + item.slots),
             beyond.eq(forward - size),
             wraps.eq(~beyond[17]),
+            merged.eq(Mux(self._opens, self.in_order & item.filled, state.merged)),
+            place.eq(Mux(merged, 0, state.count)),
+            after.eq(state),
         ]
         with m.If(self._by_timer):
-            m.d.comb += [count.eq(self._state.count), position.eq(old), close.eq(1)]
+            m.d.comb += [count.eq(state.count), close.eq(1)]
         with m.Else():
             m.d.comb += [
-                count.eq(self._state.count + 1),
-                position.index.eq(Mux(wraps, beyond, forward)),
-                position.wrap.eq(old.wrap ^ wraps),
-                close.eq((count >= limit) | (item.slots != 1) | wraps | at_page_end | ~item.behind),
+                count.eq(place + 1),
+                after.position.index.eq(Mux(wraps, beyond, forward)),
+                after.position.wrap.eq(old.wrap ^ wraps),
+                after.count.eq(count),
+                after.merged.eq(merged),
+                after.buffers.eq(state.buffers + 1),
+                after.slots.eq(state.slots + item.slots),
             ]
+            with m.If(self._opens):
+                m.d.comb += after.first.eq(old)
+            with m.If(merged):
+                m.d.comb += close.eq(self._enough | ~item.filled | ~item.behind)
+            with m.Else():
+                m.d.comb += close.eq((count >= limit) | (item.slots != 1) | wraps | at_page_end | ~item.behind)

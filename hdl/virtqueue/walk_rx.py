@@ -106,7 +106,9 @@ class WalkReceive(wiring.Component):
         self._frame = frame = Signal(Frame(self.queue_bits))
         self._at = at = Signal(self.state)
         self._remaining, self._slots = Signal(FRAME_BITS), Signal(16)   # bytes to come, slots of the chain so far
-        self._partial = partial = Signal()
+        # An element before the one at hand has got less than it holds; the cache holds only a part of the chain.
+        self._spare, self._partial = Signal(), Signal()
+        partial = self._partial
         whole = Signal()
         self._end, self._last = Signal(Position), Signal(15)   # place of the element at hand; of the ring's last slot
         enabled, usable, dry = Signal(), Signal(), Signal()
@@ -133,7 +135,8 @@ class WalkReceive(wiring.Component):
                 ]
                 m.d.sync += [
                     frame.eq(self.frames.payload), self._remaining.eq(self.frames.payload.length),
-                    at.eq(read.data), self._end.eq(read.data.position), self._slots.eq(0), waited.eq(0), dry.eq(0),
+                    at.eq(read.data), self._end.eq(read.data.position), self._slots.eq(0), self._spare.eq(0),
+                    waited.eq(0), dry.eq(0),
                 ]
                 available(whole, partial)
                 with m.If(self.frames.valid):
@@ -227,7 +230,7 @@ class WalkReceive(wiring.Component):
         with m.Elif(ready):
             m.d.comb += [self._verdicts.payload.accept.eq(1), self._verdicts.valid.eq(1)]
             self._put(m, self._frame.length, last=1)
-            self._finish(m)
+            self._finish(m, spare=self.cache.length != self._frame.length)
 
     def _measure(self, m):
         m.submodules.measure = measure = Measure(self.queue_bits, cache=self.slots)
@@ -259,16 +262,20 @@ class WalkReceive(wiring.Component):
 
     def _take(self, m):
         """One element of a chain that fits: a write while bytes remain, then only to the chain's end."""
-        piece, cut = Signal(FRAME_BITS), Signal()
-        m.d.comb += cut.eq(self.cache.length >= self._remaining)
+        piece, cut, spare = Signal(FRAME_BITS), Signal(), Signal()
+        m.d.comb += [
+            cut.eq(self.cache.length >= self._remaining),
+            spare.eq(self._spare | (self.cache.write & cut & (self.cache.length != self._remaining))),
+        ]
         with m.If(self.cache.write):
             m.d.comb += piece.eq(Mux(cut, self._remaining, self.cache.length))
         with m.If(piece != 0):
             self._put(m, piece, last=cut)
         with m.If((piece == 0) | self._writes.ready):
-            m.d.sync += [self._remaining.eq(self._remaining - piece), self._slots.eq(self._slots + 1)]
+            m.d.sync += [self._remaining.eq(self._remaining - piece), self._slots.eq(self._slots + 1),
+                         self._spare.eq(spare)]
             with m.If(self.cache.last):
-                self._finish(m)
+                self._finish(m, spare)
             with m.Else():
                 self._advance(m, self._at.slot)
                 m.d.sync += self._end.eq(self._behind())
@@ -279,7 +286,7 @@ class WalkReceive(wiring.Component):
         ends = self._end.index == self._last
         return Cat(Mux(ends, 0, self._end.index + 1)[:15], self._end.wrap ^ ends)
 
-    def _finish(self, m):
+    def _finish(self, m, spare):
         """The element at hand is the last of its chain: on to the next chain, and a receipt for this one."""
         at, receipt = self._at, self._receipts.payload
         after = self._write.data
@@ -288,6 +295,7 @@ class WalkReceive(wiring.Component):
             after.chain.eq(at.chain + 1), after.position.eq(self._behind()),
             receipt.queue.eq(self._frame.queue), receipt.id.eq(self.cache.id),
             receipt.length.eq(self._frame.length), receipt.slots.eq(self._slots + 1),
+            receipt.filled.eq(~spare),
             self._receipts.valid.eq(1),
         ]
         m.next = "FRAME"

@@ -18,7 +18,7 @@ class Bench:
     def __init__(self, size=1024, *, notification_data=0, **options):
         self.dut = Fetch(2, 1, client=Client.FETCH_RX, cache=CACHE, batch=BATCH, **options)
         self.size, self.notification_data = size, notification_data
-        self.asked, self.told, self.times, self.switches = [], [], [], []
+        self.asked, self.told, self.times, self.switches, self.places = [], [], [], [], []
         self.now = 0
 
     def run(self, scenario):
@@ -52,6 +52,7 @@ class Bench:
                                        context.epoch))
                 if switch:
                     self.switches.append((suppression.queue, suppression.enable))
+                    self.places.append((suppression.position.index, suppression.position.wrap))
         simulator = Simulator(self.dut)
         simulator.add_clock(4e-9)
         simulator.add_testbench(watch, background=True)

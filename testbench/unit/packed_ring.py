@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 
 NEXT, WRITE, INDIRECT, AVAIL, USED = 1, 2, 4, 1 << 7, 1 << 15
-EVENT_DISABLE = 1
+EVENT_ENABLE, EVENT_DISABLE, EVENT_DESC = 0, 1, 2
 
 
 @dataclass
@@ -38,15 +38,19 @@ class PackedRing:
         maintain AVAIL and USED in the first descriptor of a chain only; the other elements have both bits 0
     flags_first : bool
         write the other elements' flags before the rest of them
+    event_index, in_order : bool
+        VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER
     """
 
-    def __init__(self, memory, base, device_area, size, *, head_only=False, flags_first=False):
+    def __init__(self, memory, base, device_area, size, *, head_only=False, flags_first=False, event_index=False,
+                 in_order=False):
         self.memory = memory
         self.base = base
         self.device_area = device_area
         self.size = size
         self.head_only = head_only
         self.flags_first = flags_first
+        self.event_index, self.in_order = event_index, in_order
         self.next_index, self.next_wrap = 0, 1
         self.used_index, self.used_wrap = 0, 1
         self.free = size
@@ -54,6 +58,9 @@ class PackedRing:
         self.order = []         # buffers not yet seen by the device, in ring order
         self._ids = list(range(size))
         self._published = self.slots_published = 0
+        self._since = set()     # positions made available since the driver last thought of ringing
+        self.skips = 0
+        self._skipped = []      # buffers that came back without a used descriptor of their own, not yet given out
         memory[base:base + 16 * size] = bytes(16 * size)
         memory[device_area:device_area + 4] = bytes(4)
 
@@ -95,26 +102,45 @@ class PackedRing:
                 struct.pack_into("<H", self.memory, self.base + 16 * step[0] + 14, step[-1])
             yield
             self._write(*step)
+        self._since.update(self._after(*place, number) for number in range(buffer.slots))
         self.outstanding[id] = buffer
         self.order.append(buffer)
         return buffer
 
     def wants_doorbell(self):
-        flags = struct.unpack_from("<H", self.memory, self.device_area + 2)[0]
-        assert flags in (0, EVENT_DISABLE), f"flags {flags:#x} were never agreed upon"
-        assert self.memory[self.device_area:self.device_area + 2] == bytes(2)
+        """Whether the device asks for a doorbell for what was published since the last call."""
+        position, flags = struct.unpack_from("<HH", self.memory, self.device_area)
+        since, self._since = self._since, set()
+        assert flags in (EVENT_ENABLE, EVENT_DISABLE) or flags == EVENT_DESC and self.event_index, \
+            f"flags {flags:#x} were never agreed upon"
+        if flags == EVENT_DESC:
+            assert position & 0x7fff < self.size
+            return (position & 0x7fff, position >> 15) in since
+        assert position == 0
         return flags != EVENT_DISABLE
 
     def poll(self):
-        """(buffer, length, written) of the next used descriptor, or None."""
+        """(buffer, length, written) of the next buffer that came back, or None."""
+        if self._skipped:
+            return self._skipped.pop(0)
         if not self.outstanding:
             return None
         _, length, id, flags = struct.unpack_from("<QIHH", self.memory, self.base + 16 * self.used_index)
         if bool(flags & AVAIL) != self.used_wrap or bool(flags & USED) != self.used_wrap:
             return None
-        buffer = self.outstanding.pop(id, None)
-        assert buffer is not None, f"id {id} is not outstanding"
-        self._ids.append(id)
-        self.free += buffer.slots
-        self.used_index, self.used_wrap = self._after(self.used_index, self.used_wrap, buffer.slots)
-        return buffer, length, bool(flags & WRITE)
+        assert id in self.outstanding, f"id {id} is not outstanding"
+        # In order: those before it are back as well, completely used.
+        before = list(self.outstanding) if self.in_order else [id]
+        for one in before[:before.index(id) + 1]:
+            buffer = self.outstanding.pop(one)
+            self._ids.append(one)
+            self.free += buffer.slots
+            self.used_index, self.used_wrap = self._after(self.used_index, self.used_wrap, buffer.slots)
+            self._skipped.append((buffer, buffer.bytes_of(1), buffer.bytes_of(1) > 0))
+        self.skips += len(self._skipped) - 1
+        self._skipped[-1] = buffer, length, bool(flags & WRITE)
+        return self._skipped.pop(0)
+
+    def ask_for(self, driver_area):
+        """Sets Driver Event Suppression to DESC and the next used position."""
+        struct.pack_into("<HH", self.memory, driver_area, self.used_wrap << 15 | self.used_index, EVENT_DESC)

@@ -1,93 +1,14 @@
-"""Driver Event Suppression: read once per batch, never too early, and what is decided."""
+"""Driver Event Suppression: read once per batch, never too early, and what is decided. See test_event_index.py for
+VIRTIO_F_EVENT_IDX."""
 
 import random
 
 import pytest
-from amaranth.hdl import Cat
 
-from hdl.config import NicConfig
 from hdl.dma.spec import Client, ReadStatus
-from hdl.virtqueue.event import Event
-from testbench.unit.bench import StreamBench
-from testbench.unit.queue_table import WithQueueTable
+from testbench.unit.event_bench import DESC, DISABLE, ENABLE, RESERVED, Rig, driver_area
 
-ENABLE, DISABLE, DESC, RESERVED = range(4)
 NO_VECTOR = 0x800
-
-
-def driver_area(queue):
-    return (0x1_0000_0000 if queue % 2 else 0) + 0x2000 * queue + 0x44
-
-
-class Rig:
-    """`Event` with a host that answers reads after `delay()` cycles with the flags as they are at that moment."""
-
-    def __init__(self, *, pairs=4, width=128, vectors=None, flags=None, msix=1, live=1, enabled=None, stall=0.0,
-                 read_stall=None, delay=lambda: 20, status=lambda: ReadStatus.OK, seed=1):
-        self.dut = dut = Event(NicConfig(pairs=pairs, width=width), Client.EVENT_TX)
-        vectors = vectors or [n + 1 for n in range(pairs)]
-        enabled = enabled or [1] * pairs
-        self.bench = StreamBench(WithQueueTable(dut, [
-            {"driver": driver_area(n), "size": 16, "vector": vectors[n], "enabled": enabled[n]} for n in range(pairs)]),
-            seed=seed)
-        self.flags = flags or [ENABLE] * pairs
-        self.msix, self.live, self.delay, self.status = msix, live, delay, status
-        self.events = []        # ("notify" | "read" | "answer" | "interrupt" | "error", queue, value), as they happen
-        self.cycles = []        # of the events
-        self.hold = False       # answer no read while set
-        self.interrupts = self.bench.get(dut.interrupts, stall=stall)
-        self.reads = self.bench.get(dut.reads, stall=stall if read_stall is None else read_stall)
-        self.bench.process(self.watch, wait=False)
-        self.bench.process(self.host, wait=False)
-
-    async def watch(self, ctx):
-        dut, cycle = self.dut, 0
-        ctx.set(dut.msix_enable, self.msix)
-        ctx.set(dut.live, self.live)
-        # In this order: what happens in one cycle can't be cause and effect.
-        ports = {"interrupt": dut.interrupts, "read": dut.reads, "answer": dut.beats, "notify": dut.notify}
-        while True:
-            _, _, error, *transfers = await ctx.tick().sample(dut.error, *(
-                Cat(port.valid & port.ready, port.payload.queue) for port in ports.values()))
-            happened = [(name, transfer >> 1) for name, transfer in zip(ports, transfers) if transfer & 1]
-            self.events += happened + [("error", None)] * error
-            self.cycles += [cycle] * (len(happened) + error)
-            cycle += 1
-
-    async def host(self, ctx):
-        beats = self.dut.beats
-        waiting, taken = [], 0
-        self.answers = []
-        while True:
-            while taken < len(self.reads):
-                waiting.append([self.delay(), self.reads[taken]])
-                taken += 1
-            due = [read for read in waiting if read[0] <= 0]
-            if due and not self.hold:
-                waiting.remove(due[0])
-                queue, status = due[0][1].queue, self.status()
-                self.answers.append((queue, self.flags[queue], status))
-                ctx.set(beats.payload, {
-                    "data": 0xdead_beef << 32 | 0xfffc << 16 | self.flags[queue] << 16 | 0x8003, "bytes": 4, "first": 1,
-                    "last": 1, "client": Client.EVENT_TX, "queue": queue, "status": status})
-                ctx.set(beats.valid, 1)
-                assert ctx.get(beats.ready), "there is a place for every answer"
-                await ctx.tick()
-                ctx.set(beats.valid, 0)
-            else:
-                await ctx.tick()
-            for read in waiting:
-                read[0] -= 1
-
-    def put(self, queues, stall=0.0):
-        self.bench.put(self.dut.notify, [{"queue": queue} for queue in queues], stall=stall)
-
-    def run(self, settle=200):
-        self.bench.run(settle=settle)
-        return self.events
-
-    def count(self, name, queue=None):
-        return sum(event[0] == name and queue in (None, event[1]) for event in self.events)
 
 
 @pytest.mark.requirements("PKD-036", "PKD-037", "PKD-044")
@@ -125,7 +46,7 @@ def test_batch_published_during_a_read_is_asked_about_again():
         await ctx.tick().until(rig.dut.beats.valid)     # sampled as DISABLE, the answer is on its way
         rig.flags[1] = ENABLE
         for _ in range(3):
-            ctx.set(rig.dut.notify.payload.queue, 1)
+            ctx.set(rig.dut.notify.payload, rig.notification(1))
             ctx.set(rig.dut.notify.valid, 1)
             await ctx.tick().until(rig.dut.notify.ready)
         ctx.set(rig.dut.notify.valid, 0)
@@ -232,7 +153,7 @@ def test_clear_forgets_what_was_under_way():
         await ctx.tick()
         ctx.set(rig.dut.clear, 0)
         assert not ctx.get(rig.dut.idle)
-        ctx.set(rig.dut.notify.payload.queue, 1)
+        ctx.set(rig.dut.notify.payload, rig.notification(1))
         ctx.set(rig.dut.notify.valid, 1)
         await ctx.tick().until(rig.dut.notify.ready)
         ctx.set(rig.dut.notify.valid, 0)

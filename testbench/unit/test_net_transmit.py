@@ -40,7 +40,7 @@ def beats_of(parts, width, *, number=0, statuses=None, drop=None, queue=0, behin
 
 def completion_of(number, *, queue=0, behind=0):
     return {"queue": queue, "id": number * 7 & 0xffff, "length": 0, "written": 0, "slots": 1 + number % 5,
-            "behind": behind}
+            "behind": behind, "filled": 1}
 
 
 class Bench(StreamBench):
@@ -91,7 +91,7 @@ class Bench(StreamBench):
         self.completions = self.get(dut.completions, count=completions or None, stall=stall[2]) if collect else []
 
     def completed(self):
-        return [{name: getattr(c, name) for name in ("queue", "id", "length", "written", "slots", "behind")}
+        return [{name: getattr(c, name) for name in ("queue", "id", "length", "written", "slots", "behind", "filled")}
                 for c in self.completions]
 
 

@@ -6,10 +6,11 @@ from amaranth.sim import Simulator
 from hdl.virtqueue.suppress import Suppress
 
 
-def bench(scenario, width=128):
+def bench(scenario, width=128, event_index=0):
     dut = Suppress(width, 4, 2)
 
     async def body(ctx):
+        ctx.set(dut.event_index, event_index)
         ctx.set(dut.init, {"valid": 1, "queue": 0})
         await ctx.tick()
         ctx.set(dut.init.valid, 0)
@@ -21,7 +22,7 @@ def bench(scenario, width=128):
 
 
 async def ask(ctx, dut, queue, enable):
-    ctx.set(dut.requests.payload, {"queue": queue, "enable": enable})
+    ctx.set(dut.requests.payload, {"queue": queue, "enable": enable, "position": {"index": 0x5a03, "wrap": 1}})
     ctx.set(dut.requests.valid, 1)
     await ctx.tick().until(dut.requests.ready)
     ctx.set(dut.requests.valid, 0)
@@ -29,9 +30,10 @@ async def ask(ctx, dut, queue, enable):
 
 @pytest.mark.parametrize("address, words", [(0x1234_5678, [0x1234_5678, 0]),
                                             (0x7_8765_4320, [0x7, 0x8765_4320])])
-@pytest.mark.parametrize("enable", [0, 1])
-@pytest.mark.requirements("PKD-036", "PKD-044", "PKD-045")
-def test_write(address, words, enable):
+@pytest.mark.parametrize("event_index, enable, data", [(0, 0, 1 << 16), (0, 1, 0), (1, 0, 1 << 16),
+                                                       (1, 1, 2 << 16 | 0xda03)])
+@pytest.mark.requirements("PKD-036", "PKD-037", "PKD-044", "PKD-045")
+def test_write(address, words, event_index, enable, data):
     async def scenario(ctx, dut):
         ctx.set(dut.config.device, address)
         await ask(ctx, dut, 2, enable)
@@ -41,8 +43,8 @@ def test_write(address, words, enable):
         header = [beat.header >> 32 * n & 0xffff_ffff for n in range(4)]
         # Memory write of 1 DW, all bytes; 3 DWs of header below 4 GiB.
         assert header == [(0x6000_0001 if words[1] else 0x4000_0001), 0x0000_000f, *words]
-        assert (beat.first, beat.last, beat.keep, beat.data) == (1, 1, 1, 0 if enable else 1 << 16)
-    bench(scenario)
+        assert (beat.first, beat.last, beat.keep, beat.data) == (1, 1, 1, data)
+    bench(scenario, event_index=event_index)
 
 
 @pytest.mark.requirements("PKD-040")

@@ -18,9 +18,9 @@ def make_config(width=512, pairs=4, batch=8, timeout=40):
     return NicConfig(width=width, pairs=pairs, used_batch=batch, used_timeout=timeout)
 
 
-def completion(queue, id, length=0, written=None, slots=1, behind=0):
+def completion(queue, id, length=0, written=None, slots=1, behind=0, filled=0):
     return {"queue": queue, "id": id, "length": length, "written": length > 0 if written is None else written,
-            "slots": slots, "behind": behind}
+            "slots": slots, "behind": behind, "filled": filled}
 
 
 @dataclass(frozen=True)
@@ -88,23 +88,22 @@ class Ring:
     def __init__(self, base, size):
         self.base, self.size = base, size
         self.index, self.wrap = 0, 1
-        self.positions = []
 
-    def use(self, item):
-        slot = Slot(self.base + 16 * self.index, item["length"], item["id"],
-                    (WRITE if item["written"] else 0) | (AVAIL | USED if self.wrap else 0))
-        for _ in range(item["slots"]):
-            self.index += 1
-            if self.index == self.size:
-                self.index, self.wrap = 0, 1 - self.wrap
-        self.positions.append((self.index, self.wrap))
+    def use(self, items):
+        """The used descriptor that stands for `items`."""
+        last = items[-1]
+        slot = Slot(self.base + 16 * self.index, last["length"], last["id"],
+                    (WRITE if last["written"] else 0) | (AVAIL | USED if self.wrap else 0))
+        passes, self.index = divmod(self.index + sum(item["slots"] for item in items), self.size)
+        self.wrap ^= passes & 1
         return slot
 
 
 class Rig:
     """A bench around `Used`: accepts TLPs, and collects what is told of them."""
 
-    def __init__(self, config, rings, *, seed=1, stall=0.0, accept_delay=lambda: 0, max_payload=1, limit=20_000):
+    def __init__(self, config, rings, *, seed=1, stall=0.0, accept_delay=lambda: 0, max_payload=1, limit=20_000,
+                 in_order=0):
         """`rings`: (base, size) per queue."""
         self.config = config
         self.rings = [Ring(*ring) for ring in rings]
@@ -120,6 +119,7 @@ class Rig:
         self.idle = []          # in each cycle
         self.accepted = 0
         self.max_payload = max_payload
+        self.in_order = in_order
         self.accept_delay = accept_delay
         self.hold = False       # accept nothing while set
         self.bench.process(self.accept, wait=False)
@@ -127,6 +127,7 @@ class Rig:
 
     async def accept(self, ctx):
         ctx.set(self.dut.max_payload, self.max_payload)
+        ctx.set(self.dut.in_order, self.in_order)
         while True:
             while self.hold or self.sent == self.accepted:
                 await ctx.tick()
@@ -170,23 +171,30 @@ class Rig:
         return queue
 
     def check(self, items):
-        """Everything was published: the right descriptors, in order of completion, each once, and it was told."""
-        expected = [[] for _ in self.rings]
-        for item in items:
-            expected[item["queue"]].append(self.rings[item["queue"]].use(item))
-        got = [[] for _ in self.rings]
-        ends = [[] for _ in self.rings]
+        """Everything was published: the right descriptors, in order of completion, each once, and it was told. Returns
+        how many buffers each used descriptor stands for: with `in_order`, for all up to the one that has its id."""
+        pending = [[item for item in items if item["queue"] == n] for n in range(len(self.rings))]
+        groups, told = [], []
         for tlp in self.tlps:
             assert len(tlp.slots) <= self.config.used_batch
             assert tlp.bytes <= 128 << self.max_payload
             queue = self.queue_of(tlp.address)
-            got[queue] += tlp.slots
-            ends[queue].append(len(got[queue]))
-        assert got == expected
-        for n, ring in enumerate(self.rings):
-            positions = [position for _, queue, position in self.published if queue == n]
-            assert positions == [ring.positions[end - 1] for end in ends[n]]
-        assert [note.queue for note in self.notified] == [self.queue_of(tlp.address) for tlp in self.tlps]
+            ring, mine = self.rings[queue], pending[queue]
+            before = len(mine)
+            slots = 0
+            for slot in tlp.slots:
+                count = 1 + (next(n for n, item in enumerate(mine) if item["id"] == slot.id) if self.in_order else 0)
+                group, mine[:] = mine[:count], mine[count:]
+                assert all(item["filled"] for item in group[:-1]), "a skipped buffer counts as completely used"
+                assert slot == ring.use(group)
+                slots += sum(item["slots"] for item in group)
+                groups.append(count)
+            told.append((queue, (ring.index, ring.wrap), slots, before - len(mine)))
+        assert not any(pending)
+        assert [(note.queue, (note.next.index, note.next.wrap), note.slots, note.buffers)
+                for note in self.notified] == told
+        assert [(queue, position) for _, queue, position in self.published] == [entry[:2] for entry in told]
+        return groups
 
 
 def sizes(tlps):

@@ -46,27 +46,31 @@ class Host:
     sizes : ring size of each queue in use
     stall : how often a stream is not ready or not valid
     latency : of fetches, (min, max) cycles; one outside makes races likely
+    event_index, in_order : VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER
     """
 
     def __init__(self, config, direction, sizes, *, seed, stall=0.2, latency=(5, 60), suppress=True, head_only=False,
-                 shift=9, parts=8, notification_data=False):
+                 shift=9, parts=8, notification_data=False, event_index=False, in_order=False):
         self.config, self.direction, self.seed = config, direction, seed
         self.dut = Engine(config, direction, suppress=suppress)
         self.rng = random.Random(seed)
         self.stall, self.latency = stall, latency
         self.shift, self.parts = shift, parts
         self.notification_data = notification_data
+        self.event_index, self.in_order = event_index, in_order
         self.memory = bytearray(MEMORY)
         self.now = 0
         self.quiesced = False
         self.fetch_count = self.fetched = self.errors = 0
         self.fetch_status = lambda queue: ReadStatus.OK
+        self.follows = 0.3      # how often a completion says that another is behind
         self.log, self.events, self.verdicts = [], [], []
         self.begin(sizes, head_only)
 
     def begin(self, sizes, head_only=False):
         """A life from reset to reset: empty rings, nothing under way."""
-        self.rings = [PackedRing(self.memory, 0x4000 + 0x2000 * n + 16 * n, AREAS + 4 * n, size, head_only=head_only)
+        self.rings = [PackedRing(self.memory, 0x4000 + 0x2000 * n + 16 * n, AREAS + 4 * n, size, head_only=head_only,
+                                 event_index=self.event_index, in_order=self.in_order)
                       for n, size in enumerate(sizes)]
         self.fetches = [[] for _ in sizes]
         self.beats = []
@@ -98,6 +102,8 @@ class Host:
             await ctx.tick()
         ctx.set(dut.configure.valid, 0)
         ctx.set(dut.features.notification_data, self.notification_data)
+        ctx.set(dut.features.event_index, self.event_index)
+        ctx.set(dut.features.in_order, self.in_order)
         ctx.set(dut.live, 1)
         ctx.set(dut.max_payload, 1)
         ctx.set(dut.msix_enable, 1)
@@ -148,18 +154,30 @@ class Host:
     def state(self):
         return [(ring.size, ring.free, ring.next_index, ring.used_index) for ring in self.rings]
 
-    def driver(self, queue, chains, *, pace=0.5, gap=20, most=4, check=True, extra_flags=0):
+    def driver(self, queue, chains, *, pace=0.5, gap=20, most=4, check=True, extra_flags=0, sleeps=False):
         """A driver that publishes `chains` on a ring, as far as there is space, and rings as it is told to.
 
         Every step happens with probability `pace` in a cycle; `most` buffers are published between two looks at the
-        event suppression; a doorbell travels up to `gap` cycles. Returns the list of buffers that came back.
+        event suppression; a doorbell travels up to `gap` cycles. With `sleeps`, once nothing more has come back the
+        driver asks for the next used position, looks once more, and then waits for an interrupt. Returns the list of
+        buffers that came back.
         """
         ring, rng, back = self.rings[queue], random.Random(self.rng.random()), []
 
         def steps():
             waiting, unannounced, publishing = list(chains), 0, None
+            asked, woken = None, 0      # position asked for; interrupts seen by then
             while True:
-                used = ring.poll() if rng.random() < pace else None
+                used = None
+                if asked and asked[1] and self.interrupts[queue] == woken:
+                    pass
+                elif rng.random() < pace:
+                    used, position = ring.poll(), (ring.used_index, ring.used_wrap)
+                    if sleeps and used is None and (not asked or asked[0] != position):
+                        asked, woken = (position, False), self.interrupts[queue]
+                        ring.ask_for(DRIVER_AREAS + 4 * queue)
+                    elif asked:
+                        asked = (position, used is None)
                 if used is not None:
                     buffer, length, written = used
                     if check:
@@ -341,7 +359,8 @@ class Host:
         # In order per queue, as the read engine delivers.
         self.finish_at[queue] = max(self.finish_at[queue], now + self.rng.randint(5, 60))
         self.finishing.append((self.finish_at[queue], {
-            "queue": queue, "id": context.id, "slots": context.slots, "behind": self.rng.random() < 0.3}))
+            "queue": queue, "id": context.id, "slots": context.slots, "behind": self.rng.random() < self.follows,
+            "filled": 1}))
         if self.quiesced:
             return
         buffer = self.rings[queue].order.pop(0)
@@ -390,7 +409,7 @@ class Host:
         if self.sent and self.sent[0] <= now:
             self.sent.pop(0)
             ctx.set(dut.packet_sent, 1)
-        ctx.set(dut.frames_behind, self.rng.random() < 0.3)
+        ctx.set(dut.frames_behind, self.rng.random() < self.follows)
 
     def judge(self, frame, verdict):
         """Hook for tests: called with each verdict."""

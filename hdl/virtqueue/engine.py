@@ -8,11 +8,12 @@ from amaranth.lib.wiring import In, Out
 from hdl.dma.spec import Client, ReadBeat, ReadCommand, WriteCommand
 from hdl.stream import TlpBeat, connect_stream
 
+from .coalesce import Coalesce
 from .event import Event
 from .posted import PostedMerge
 from .queue_table import QueueTable
 from .reader import Reader
-from .spec import Completion, Configure, Doorbell, EngineFeatures, Frame, Verdict
+from .spec import Coalescing, Completion, Configure, Doorbell, EngineFeatures, Frame, Verdict
 from .supply import Supply
 from .suppress import Suppress
 from .used import Used
@@ -61,6 +62,7 @@ class Engine(wiring.Component):
     doorbells : stream of Doorbell in
         taken in bounded time, whatever the host does
     configure : In(Configure)
+    coalescing : In(Coalescing)
     fetch_reads, event_reads : streams of ReadCommand out; fetch_beats, event_beats : streams of ReadBeat in;
     fetch_room, event_room : Out(1)
     used : stream of TlpBeat out; used_accepted : In(1)
@@ -90,7 +92,7 @@ class Engine(wiring.Component):
             "features": In(EngineFeatures),
             "live": In(1), "quiesce": In(1), "clear": In(1), "idle": Out(1),
             "doorbells": In(stream.Signature(Doorbell(bits))),
-            "configure": In(Configure(bits)),
+            "configure": In(Configure(bits)), "coalescing": In(Coalescing(bits)),
             "fetch_reads": Out(reads), "fetch_beats": In(beats), "fetch_room": Out(1),
             "event_reads": Out(reads), "event_beats": In(beats), "event_room": Out(1),
             "used": Out(stream.Signature(TlpBeat(width))), "used_accepted": In(1),
@@ -122,7 +124,7 @@ class Engine(wiring.Component):
         m.submodules.event = event = Event(config, Client.EVENT_TX if transmit else Client.EVENT_RX)
         idle = [table.idle, supply.idle, used.idle, event.idle]
         self._connect_supply(m, table, supply)
-        self._connect_used(m, table, supply, used, event)
+        idle.append(self._connect_used(m, table, supply, used, event))
         idle.append(self._connect_posted(m, table, supply, used))
         if transmit:
             idle.extend(self._transmit(m, table, supply, used))
@@ -153,14 +155,17 @@ class Engine(wiring.Component):
         ]
 
     def _connect_used(self, m, table, supply, used, event):
-        notice, published = event.notify.payload, used.notify.payload
+        """Used descriptors, and between them and the decision on an interrupt, coalescing; returns whether that is
+        idle."""
+        m.submodules.coalesce = coalesce = Coalesce(self.config.pairs, self.config.pair_bits,
+                                                    clock_hz=self.config.clock_hz)
+        connect_stream(m, used.notify, coalesce.published)
+        connect_stream(m, coalesce.notifications, event.notify)
         for inner, outer in [(event.reads, self.event_reads), (event.beats, self.event_beats),
                              (event.interrupts, self.interrupts)]:
             wiring.connect(m, inner, wiring.flipped(outer))
         m.d.comb += [
-            event.notify.valid.eq(used.notify.valid), used.notify.ready.eq(event.notify.ready),
-            notice.queue.eq(published.queue), notice.next.eq(published.next), notice.slots.eq(published.slots),
-            notice.due.eq(1),
+            coalesce.init.eq(table.init), coalesce.quiesce.eq(self.quiesce), coalesce.coalescing.eq(self.coalescing),
             event.event_index.eq(self.features.event_index), used.in_order.eq(self.features.in_order),
             used.query_queue.eq(supply.used_queue), supply.used.eq(used.query_position),
             supply.published.eq(used.published),
@@ -171,6 +176,7 @@ class Engine(wiring.Component):
             event.quiesce.eq(self.quiesce), event.clear.eq(self.clear),
             self.event_room.eq(event.room),
         ]
+        return coalesce.idle
 
     def _connect_posted(self, m, table, supply, used):
         """Used descriptors and, if it is built, event suppression on one port; returns whether that is idle."""

@@ -7,7 +7,8 @@ about a format.
 from amaranth.lib import data, enum
 
 __all__ = ["Descriptor", "EventFlags", "EventSuppression", "QueueConfig", "Position", "Chain", "Completion",
-           "FRAME_BITS", "EngineFeatures", "Pulse", "Doorbell", "Configure", "Frame", "DropCause", "Verdict"]
+           "FRAME_BITS", "EngineFeatures", "Pulse", "Doorbell", "Configure", "Coalescing", "Frame", "DropCause",
+           "Verdict"]
 
 
 # Bits of a frame's length, virtio header included.
@@ -113,6 +114,14 @@ class Configure(data.StructLayout):
 
     def __init__(self, pair_bits):
         super().__init__({"valid": 1, "queue": pair_bits, "config": QueueConfig})
+
+
+class Coalescing(data.StructLayout):
+    """Pulse that sets a queue's interrupt coalescing. Fields: `valid`; `queue` local index; `max_packets`, `max_usecs`
+    as in struct virtio_net_ctrl_coal."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"valid": 1, "queue": pair_bits, "max_packets": 32, "max_usecs": 32})
 
 
 class Frame(data.StructLayout):

@@ -1,4 +1,9 @@
-"""The configuration matrix of the regression: a pairwise cover of presets, widths, links and latency profiles."""
+"""The configuration matrix of the regression: a pairwise cover of presets, widths, links and latency profiles.
+
+Under Icarus, where only links and profiles differ, a pairwise cover of these two would be all their combinations, and
+an hour is not enough for every test in each. There the test is one of the axes: each meets every link and every
+profile, and every combination of the two is met by some test in any `len(LINKS)` that follow each other.
+"""
 
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -6,7 +11,7 @@ from itertools import combinations, product
 from model.latency import PROFILES
 from model.link import LINKS
 
-__all__ = ["Circumstances", "matrix"]
+__all__ = ["ICARUS_SMOKE", "Circumstances", "matrix", "matrix_of_test"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +51,12 @@ def matrix(simulator):
         missing -= pairs(best)
         chosen.append(Circumstances(**best))
     return chosen
+
+
+def matrix_of_test(simulator, number):
+    """Those circumstances of `matrix` in which test `number` (0, 1, ...) runs."""
+    found = matrix(simulator)
+    if simulator != "icarus":
+        return found
+    return [where for where in found
+            if LINKS.index(where.link) == (number + _HOSTS.index(where.profile)) % len(LINKS)]

@@ -1,6 +1,6 @@
 """make regress: every system test over the configuration matrix, in parallel.
 
-Each test runs in every circumstance of the pairwise matrix that its preset allows; the matrix is printed. Results go to
+Each test runs in the circumstances of the pairwise matrix that its preset allows; the matrix is printed. Results go to
 build/regress-<simulator>.xml (JUnit) and to a table.
 """
 
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from testbench.system.catalogue import cases, run_case
 
-from .matrix import ICARUS_SMOKE, matrix
+from .matrix import ICARUS_SMOKE, matrix_of_test
 from .simulators import BUILD, SimulatorError, icarus_path, verilator_path
 
 __all__ = ["main", "plan"]
@@ -25,10 +25,9 @@ __all__ = ["main", "plan"]
 def plan(simulator):
     """[(module, test, case, circumstances)] of a regression."""
     jobs = []
-    for (module, name), case in cases().items():
-        if simulator not in case.simulators:
-            continue
-        for where in matrix(simulator):
+    able = [item for item in cases().items() if simulator in item[1].simulators]
+    for number, ((module, name), case) in enumerate(able):
+        for where in matrix_of_test(simulator, number):
             if where.preset in case.presets and not (case.width and where.width != case.width):
                 jobs.append((module, name, where))
         if simulator == "icarus" and case.smoke:

@@ -4,7 +4,7 @@ from itertools import combinations, product
 
 import pytest
 
-from sim.matrix import AXES, matrix
+from sim.matrix import AXES, matrix, matrix_of_test
 
 
 @pytest.mark.parametrize("simulator", AXES)
@@ -25,3 +25,16 @@ def test_nothing_runs_twice_and_less_than_everything(simulator):
     # No row could be left out of a cover smaller than its two longest axes need.
     longest = sorted(len(values) for values in AXES[simulator].values())[-2:]
     assert longest[0] * longest[1] <= len(rows) <= everything
+
+
+def test_under_icarus_each_test_meets_everything_and_some_test_every_pair():
+    axes = AXES["icarus"]
+    tests = [matrix_of_test("icarus", number) for number in range(7, 7 + len(axes["link"]))]
+    for rows in tests:
+        assert {row.link for row in rows} == set(axes["link"])
+        assert sorted(row.profile for row in rows) == sorted(axes["profile"])
+    assert sorted(map(str, sum(tests, []))) == sorted(map(str, matrix("icarus")))
+
+
+def test_under_verilator_each_test_runs_everywhere():
+    assert matrix_of_test("verilator", 3) == matrix("verilator")

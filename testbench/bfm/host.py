@@ -65,7 +65,7 @@ class Host:
         self.loop = loop
         self.memory = memory
         self.function = function
-        self.core = HostCore(memory, cycle_ns=loop.period_ns, **options)
+        self._surround(entity, clock, options)
         self.rules = self.core.rules
         self.statistics = self.core.statistics
         self.inject = self.core.inject
@@ -77,7 +77,11 @@ class Host:
         self.on_error = []
         self.on_message = self.core.on_message
         self.on_message.append(self._message)
-        core = self.core
+
+    def _surround(self, entity, clock, options):
+        """Set up `core` and the streams."""
+        loop = self.loop
+        self.core = core = HostCore(self.memory, cycle_ns=loop.period_ns, **options)
         self.rq = TlpSink(entity, "rq", clock, loop, callback=lambda tlp: core.rq(loop.cycle, tlp))
         self.cc = TlpSink(entity, "cc", clock, loop, callback=lambda tlp: core.cc(loop.cycle, tlp))
         self.cq = TlpSource(entity, "cq", clock, loop, supply=lambda cycle: core.take_cq(), on_sent=core.sent)

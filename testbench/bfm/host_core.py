@@ -14,7 +14,7 @@ from collections import deque
 
 from model.latency import Latency
 from model.link import Link
-from testbench.bfm.host_reads import Fault, ReadServer
+from testbench.bfm.host_reads import Fault, ReadServer, moments_seed
 from testbench.bfm.host_requests import Requester
 from testbench.bfm.host_rules import ProtocolError, Rules
 from testbench.bfm.host_statistics import Statistics
@@ -78,7 +78,7 @@ class HostCore:
         self._np_was_ready = True
         self._np_late = 0
         self._last_write = -math.inf
-        self.reads = ReadServer(memory, self.latency, self._answer, cycle_ns=cycle_ns, seed=seed ^ 0x5eed)
+        self.reads = ReadServer(memory, self.latency, self._answer, cycle_ns=cycle_ns, seed=moments_seed(seed))
         self.requester = Requester(self.post, self.rules)
         # Downstream
         self._sequence = itertools.count()

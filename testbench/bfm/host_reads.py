@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from testbench.bfm.host_rules import ProtocolError
 from testbench.bfm.tlp import Status, completion
 
-__all__ = ["FAULTS", "Fault", "Read", "ReadServer"]
+__all__ = ["FAULTS", "Fault", "Read", "ReadServer", "moments_seed"]
 
 COMPLETER = 0x0000  # the root complex
 
@@ -87,6 +87,11 @@ class Read:
 
     def __repr__(self):
         return f"read of [{self.address:#x}, +{self.length}) tag {self.tag} accepted at {self.accepted}"
+
+
+def moments_seed(seed):
+    """Seed of the moments at which lines are sampled, for a host with `seed`: latencies are drawn from that itself."""
+    return seed ^ 0x5eed
 
 
 class ReadServer:

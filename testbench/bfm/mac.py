@@ -38,10 +38,14 @@ class Mac:
         self.loopback = loopback
         self.captured = []
         self.on_frame = []
+        self._connect(entity, clock)
+        self.set_rate(gbps)
+
+    def _connect(self, entity, clock):
+        loop = self.loop
         self.frames_sent = 0
         self._waiting = deque()
         self._rx_free = self._tx_free = 0.0
-        self.set_rate(gbps)
         self.sink = EthSink(entity, "eth_tx", clock, loop, callback=self._capture)
         self.source = EthSource(entity, "eth_rx", clock, loop, always_ready=True, supply=self._next, on_sent=self._sent)
         loop.add(THINK, self._tick, quiet=self._quiet)

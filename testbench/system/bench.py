@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+from testbench.bfm.compiled import CompiledEnvironment
 from testbench.bfm.environment import Environment
 from testbench.driver.cocotb_platform import CocotbPlatform
 from testbench.driver.net import Nic
@@ -25,7 +26,8 @@ class Bench:
     ----------
     dut : handle of the top level with its `sim_` ports
     settings : dict
-        circumstances of the run: link, profile, seed, manifest, ...
+        circumstances of the run: link, profile, seed, manifest, ...; `compiled`, the path of the library, for
+        `CompiledEnvironment`
     options : dict
         of the `Environment`, from the test itself; they win. `environment` names another class in its place
 
@@ -47,6 +49,8 @@ class Bench:
         self.manifest = json.loads(Path(settings["manifest"]).read_text())
         environment = options.get("environment", Environment)
         options = {name: value for name, value in options.items() if name != "environment"}
+        if library := settings.get("compiled"):
+            environment, options["library"] = CompiledEnvironment, library
         self.env = environment(dut, **{"link": settings.get("link", "gen3x8"), "seed": self.seed,
                                        "profile": settings.get("profile", "e5-warm"), **options})
         self.host, self.mac, self.memory = self.env.host, self.env.mac, self.env.memory

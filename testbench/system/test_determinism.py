@@ -4,16 +4,18 @@ import json
 
 import pytest
 
+from sim.compiled import environment_library
 from sim.simulators import SimulatorError, icarus_path
 from testbench.system.bench_determinism import RECORD
 from testbench.system.catalogue import run_case
 
 
-def _cycles(folder, simulator, seed):
+def _cycles(folder, simulator, seed, **extra):
+    folder = folder / f"{simulator}-{seed}-{len(extra)}"
     outcome = run_case("testbench.system.bench_determinism", "cycles_of_a_run", preset="tiny", simulator=simulator,
-                       seed=seed, directory=folder / f"{simulator}-{seed}")
+                       seed=seed, directory=folder, extra=extra)
     assert outcome.ok, f"{outcome.summary()} (log: {outcome.log})"
-    return json.loads((folder / f"{simulator}-{seed}" / RECORD).read_text())
+    return json.loads((folder / RECORD).read_text())
 
 
 def test_both_simulators_agree_in_every_cycle(tmp_path):
@@ -24,6 +26,18 @@ def test_both_simulators_agree_in_every_cycle(tmp_path):
     ours = _cycles(tmp_path, "verilator", 7)
     assert len(ours["sent"]) == len(ours["received"]) == 40
     assert _cycles(tmp_path, "icarus", 7) == ours
+
+
+@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
+def test_the_compiled_environment_agrees_in_every_cycle(tmp_path, simulator):
+    if simulator == "icarus":
+        try:
+            icarus_path()
+        except SimulatorError as error:
+            pytest.skip(f"no second simulator: {error}")
+    ours = _cycles(tmp_path, simulator, 7)
+    assert len(ours["sent"]) == len(ours["received"]) == 40
+    assert _cycles(tmp_path, simulator, 7, compiled=str(environment_library())) == ours
 
 
 def test_another_seed_is_another_run(tmp_path):

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -23,7 +23,9 @@ from model.link import Link
 
 from .bench_plot import plot_sizes
 from .bench_report import print_latencies, print_rows
-from .bench_rows import FCS, POLICIES, rows
+from .bench_rows import FCS, POLICIES, Row, rows
+from .bench_speed import SATURATED, measure_speed, print_speed
+from .compiled import environment_library
 from .rtl import TOP, verilog_of
 from .simulators import BUILD, SimulatorError, build, check_simulator, run
 
@@ -32,6 +34,7 @@ __all__ = ["Bench", "main"]
 RESULTS = BUILD
 WARM_UP_NS = 20_000
 WINDOW_NS, QUICK_NS = 40_000, 20_000
+SPEED_WINDOW_NS = 100_000
 WINDOW_PACKETS = 200                # where they are so long that the window has fewer, it is longer
 LATENCY_FRAMES, QUICK_FRAMES = 100, 20
 
@@ -56,6 +59,7 @@ class Bench:
     def prepare(self, names):
         """Build the configurations of these names. Raises `ConfigError` and `SimulatorError`."""
         check_simulator("verilator")
+        self._library = environment_library()
         for name in dict.fromkeys(names):
             config = configuration(name, self.settings)
             verilog = verilog_of(config)
@@ -74,6 +78,8 @@ class Bench:
                 "driver": policy.driver, "result": str(path)}
         settings = {"manifest": str(manifest), "link": row.link, "profile": row.profile, "seed": self.seed,
                     "bench": job}
+        if module == "job_bench":
+            settings["compiled"] = str(self._library)
         started = time.perf_counter()
         outcome = run(built, f"testbench.system.{module}", environment={"NIC_RUN": json.dumps(settings)},
                       directory=directory, seed=self.seed)
@@ -89,6 +95,13 @@ class Bench:
             "direction": row.direction, "warm_up_ns": round(WARM_UP_NS * longer),
             "window_ns": round(self.window_ns * longer)})
         return asdict(row) | _figures(result, row, config, self.seed) | {"seconds": seconds}
+
+    def speed(self, row):
+        """How fast the testbench runs this row, and the RTL alone; see `measure_speed`."""
+        def run_once(job):
+            return self._run(row, "job_bench", {"direction": row.direction, "warm_up_ns": WARM_UP_NS,
+                                                "window_ns": SPEED_WINDOW_NS, **job})[1]
+        return measure_speed(run_once, self._built[row.config][2], RESULTS / "bench" / str(row) / "record.bin")
 
     def latency(self, row):
         """Cycles of an idle card, as a dict."""
@@ -160,6 +173,18 @@ def _measure_all(bench, console, wanted, jobs):
     return [results[row] for row in wanted if row in results], problems
 
 
+def _speeds(bench, wanted, problems):
+    """The saturated row, when nothing else of ours runs any more."""
+    found = []
+    for row in wanted:
+        if row == replace(Row(**SATURATED), config=row.config):
+            try:
+                found.append(asdict(row) | bench.speed(row))
+            except (AssertionError, SimulatorError) as error:
+                problems.append(str(error))
+    return found
+
+
 def main(arguments=None):
     options = _options(arguments)
     window = options.window * 1000 if options.window else QUICK_NS if options.quick else WINDOW_NS
@@ -176,14 +201,17 @@ def main(arguments=None):
         return 2
     console = Console(width=170)
     measured, problems = _measure_all(bench, console, wanted, options.jobs)
+    speeds = _speeds(bench, wanted, problems)
     throughput = [row for row in measured if row["group"] != "latency"]
     latencies = [row for row in measured if row["group"] == "latency"]
     print_rows(console, throughput)
     print_latencies(console, latencies)
+    for speed in speeds:
+        print_speed(console, speed)
     out = RESULTS / "bench.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"seed": options.seed,
-                               "rows": throughput, "latency": latencies}, indent=1) + "\n")
+                               "rows": throughput, "latency": latencies, "speed": speeds}, indent=1) + "\n")
     print(f"means over {window / 1e3:.0f} µs after {WARM_UP_NS / 1e3:.0f} µs of warm-up, both longer where "
           f"{WINDOW_PACKETS} packets take longer at the bound; written to {out}")
     sizes = [row for row in throughput if row["group"] == "sizes"]

@@ -1,6 +1,7 @@
 """One row of `make bench` inside the simulator: see sim/bench.py."""
 
 import json
+import time
 from pathlib import Path
 
 import cocotb
@@ -8,6 +9,7 @@ import cocotb
 from testbench.system.bench import Bench
 from testbench.system.case import settings
 from testbench.system.load import BATCH, Load
+from testbench.system.record import Recorder
 
 
 def driver_options(job):
@@ -17,10 +19,14 @@ def driver_options(job):
 
 @cocotb.test()
 async def measure(dut):
-    """Load one direction or both, wait until it flows, and count for a while."""
+    """Load one direction or both, wait until it flows, and count for a while; with `record`, the ports' traffic goes
+    to that file."""
     options = settings()
     job = options["bench"]
     bench = Bench(dut, options, {"mtu": max(1500, job["frame"] - 14)})
+    recorder = Recorder(dut) if "record" in job else None
+    if recorder:
+        recorder.start()
     await bench.start()
     nic = await bench.nic(queue_size=job["ring"], polling=True, **driver_options(job))
     load = Load(bench, nic, job["frame"], paired=job["direction"] == "both")
@@ -32,8 +38,14 @@ async def measure(dut):
     statistics = bench.host.statistics
     statistics.restart(bench.env.now)
     before = list(load.sent), list(load.received)
+    first = bench.env.now
+    cpu = time.process_time()
     await bench.platform.sleep(job["window_ns"])
-    result = {"sent": [now - then for now, then in zip(load.sent, before[0])],
+    cpu = time.process_time() - cpu
+    if recorder:
+        recorder.save(job["record"], first, bench.env.now)
+    result = {"cpu_seconds": cpu, "cycles": bench.env.now - first,
+              "sent": [now - then for now, then in zip(load.sent, before[0])],
               "received": [now - then for now, then in zip(load.received, before[1])],
               "warm_up_ns": job["warm_up_ns"], "window_ns": job["window_ns"], "max_payload": bench.host.rules.mps,
               "max_read_request": bench.host.rules.mrrs, "pcie": statistics.report(bench.env.now)}

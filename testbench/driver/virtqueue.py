@@ -132,6 +132,8 @@ async def wait_for_any(queues, news, timeout_ns=None):
         await nic.check()
         for queue in queues:
             queue.check_open()
+        if any(queue.ring.has_used() for queue in queues):      # while we asked: nothing may come between look and arm
+            return
         left = None if deadline is None else deadline - platform.now()
         if left is not None and left <= 0:
             named = ", ".join(str(queue.index) for queue in queues)

@@ -2,6 +2,7 @@
 
 import random
 from itertools import combinations
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,5 +106,34 @@ def test_a_driver_that_sleeps_at_any_moment(seed, wait):
             await sender
         await setup.driver.flush()
         assert sorted(received) == sorted(frames)
+        await setup.close()
+    run(scenario)
+
+
+@pytest.mark.parametrize("features", [(), (Feature.EVENT_IDX,)], ids=name_of)
+def test_interrupts_stay_on_while_another_task_waits(features):
+    """The card decides long after its used descriptor is seen. Meanwhile one of two tasks that wait takes the frame."""
+    async def scenario(platform):
+        setup = Setup(platform, parameters=NicParameters(offered=OFFERED | formats.feature_set(*features)),
+                      wanted=WANTED_ALL, loop=False, queue_size=4)
+        datapath = setup.nic.datapath
+        notify = datapath._notify
+
+        async def decide(queue):
+            await platform.sleep(500)
+            notify(queue)
+        datapath._notify = lambda queue: platform.spawn(decide(queue))
+        await setup.driver.start()
+        first = platform.spawn(setup.driver.receive())
+        await platform.sleep(10)
+        setup.driver.naps = SimpleNamespace(nap=lambda: platform.sleep(100))
+        second = platform.spawn(setup.driver.receive())
+        await platform.sleep(10)
+        setup.nic.receive(bytes(60))
+        assert await second == bytes(60)
+        assert not first.done()
+        await platform.sleep(1000)
+        setup.nic.receive(bytes(61))
+        assert await first == bytes(61)
         await setup.close()
     run(scenario)

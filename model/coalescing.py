@@ -1,7 +1,7 @@
-"""Coalescing of used buffer notifications, per queue, without a clock.
+"""Coalescing of used buffer notifications, per queue.
 
-Source: VIRTIO Version 1.4, section "Notifications Coalescing". Time is over when the card has nothing else to do: its
-owner then asks for what is `overdue`.
+Source: VIRTIO Version 1.4, section "Notifications Coalescing". Without a clock, time is over when the card has nothing
+else to do: it then asks for what is `overdue`.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,22 @@ class _Queue:
     packets: int = 0
     usecs: int = 0
     held: int = 0           # packets used since the condition was last met
+    since: float = 0        # when the first of them was
 
     def is_met(self):
         return self.held > 0 and (not self.packets or not self.usecs or self.held >= self.packets)
 
 
 class Coalescing:
-    """Parameters of every receive (even index) and transmit queue, and the packets that wait for a notification."""
+    """Parameters of every receive (even index) and transmit queue, and the packets that wait for a notification.
 
-    def __init__(self):
+    Parameters
+    ----------
+    clock : clock(): nanoseconds; None if there is none
+    """
+
+    def __init__(self, clock=None):
+        self._clock = clock
         self._defaults = {0: (0, 0), 1: (0, 0)}
         self._queues = {}
 
@@ -50,7 +57,10 @@ class Coalescing:
 
     def used(self, index, packets):
         """So many packets more were put into used buffers."""
-        self._queues[index].held += packets
+        queue = self._queues[index]
+        if not queue.held and self._clock:
+            queue.since = self._clock()
+        queue.held += packets
 
     def due(self, index):
         """Whether the condition is met for the packets counted, or has become so; counting then begins anew."""
@@ -61,7 +71,13 @@ class Coalescing:
         return met
 
     def overdue(self, index):
-        """Whether packets have been waiting when the time was over; counting then begins anew."""
+        """Whether packets have been waiting and the time is over; counting then begins anew."""
         queue = self._queues[index]
-        waiting, queue.held = queue.held > 0, 0
-        return waiting
+        over = queue.held > 0 and (not self._clock or self._clock() - queue.since >= 1000 * queue.usecs)
+        if over:
+            queue.held = 0
+        return over
+
+    def waits(self, index):
+        """Whether packets of the queue wait for a notification."""
+        return self._queues[index].held > 0

@@ -46,6 +46,7 @@ class Datapath:
         VIRTIO_F_IN_ORDER it only decides how many buffers a used descriptor stands for
     suppress : tell the driver to leave out doorbells while a queue is being worked on
     interrupt : called with the vector of a queue whose driver wants to know of used buffers
+    clock : see Coalescing; then `step` is to be called now and then though it returned False
 
     Attributes
     ----------
@@ -53,10 +54,12 @@ class Datapath:
     steering : Steering
     """
 
-    def __init__(self, memory, counters, *, mtu, max_frame, rx_buffer, order, suppress, interrupt, pairs=1):
+    def __init__(self, memory, counters, *, mtu, max_frame, rx_buffer, order, suppress, interrupt, pairs=1,
+                 clock=None):
         self._memory = memory
         self._counters = counters
         self._pairs = pairs
+        self._clock = clock
         self._mtu = mtu
         self._max_frame = max_frame
         self._rx_buffer = rx_buffer
@@ -71,7 +74,7 @@ class Datapath:
         self._queues = {}
         self._kicked = set()
         self._control = None
-        self._coalescing = Coalescing()
+        self._coalescing = Coalescing(self._clock)
         self.steering = Steering(self._pairs)
 
     def start(self, queues, features):
@@ -167,7 +170,8 @@ class Datapath:
             if index != self._control and self._coalescing.overdue(index):
                 self._notify(queue)
                 return True
-            self._kicked.discard(index)
+            if index == self._control or not self._coalescing.waits(index):
+                self._kicked.discard(index)
         return False
 
     def _begin(self, queue):

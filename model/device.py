@@ -69,6 +69,8 @@ class FunctionalNic:
     order : random.Random that shuffles the order in which buffers complete, or None to keep that of the ring
     suppress : tell the driver to leave out doorbells while a queue is being worked on
     deferred : doorbells and frames only wake the card, and its owner calls `step`; else all work is done at once
+    clock : clock() in nanoseconds, for the coalescing of notifications of a `deferred` card; without one, they are sent
+        when there is nothing else to do
 
     Attributes
     ----------
@@ -78,7 +80,7 @@ class FunctionalNic:
     error : the QueueError that made the card need a reset, or None
     """
 
-    def __init__(self, memory, parameters=None, *, order=None, suppress=False, deferred=False):
+    def __init__(self, memory, parameters=None, *, order=None, suppress=False, deferred=False, clock=None):
         self.parameters = p = parameters or NicParameters()
         self.memory = memory
         self.counters = Counter()
@@ -101,7 +103,7 @@ class FunctionalNic:
             window_read=self._read, window_write=self._write, flr=self._function_level_reset)
         self.interrupts = Interrupts(vectors, self.config, self._send_message)
         self.datapath = Datapath(memory, self.counters, pairs=p.pairs, mtu=p.mtu, max_frame=p.max_frame,
-                                 rx_buffer=p.rx_buffer, order=order, suppress=suppress,
+                                 rx_buffer=p.rx_buffer, order=order, suppress=suppress, clock=clock,
                                  interrupt=self.interrupts.used_buffer)
         self.common = CommonConfig(queues=queues, queue_size_max=p.queue_size_max, vectors=vectors, offered=p.offered,
                                    reset=self._quiet, live=self._live, queue_reset=self.datapath.stop_queue,

@@ -32,12 +32,12 @@ class QueueBuilder:
         nic = self._nic
         features, pairs = nic.virtio.features, nic.options.pairs
         count = await nic.virtio.read("num_queues")
-        if 2 * pairs > count:
-            raise DriverError(f"{pairs} pairs of a device with {count} queues")
         if formats.has_feature(features, Feature.NET_MQ):
             self.most_pairs = await nic.virtio.read_config("max_virtqueue_pairs")
-            if not pairs <= self.most_pairs:
+            if pairs > self.most_pairs:
                 raise DriverError(f"{pairs} pairs of a device with {self.most_pairs}")
+        elif 2 * pairs > count:
+            raise DriverError(f"{pairs} pairs of a device with {count} queues")
         self.control_index = formats.control_queue(features, self.most_pairs)
         if self.control_index is not None and self.control_index < 2 * pairs:
             raise DriverError(f"{pairs} pairs need VIRTIO_NET_F_MQ: virtqueue {self.control_index} is for control")

@@ -128,11 +128,9 @@ async def wait_for_any(queues, news, timeout_ns=None):
     first = queues[0]
     nic, platform, options = first._nic, first._platform, first._options
     deadline = None if timeout_ns is None else platform.now() + timeout_ns
-    while not any(queue.ring.has_used() for queue in queues):
+    while not _look(queues):
         await nic.check()
-        for queue in queues:
-            queue.check_open()
-        if any(queue.ring.has_used() for queue in queues):      # while we asked: nothing may come between look and arm
+        if _look(queues):       # again: nothing may come between a look and what `_sleep` does first
             return
         left = None if deadline is None else deadline - platform.now()
         if left is not None and left <= 0:
@@ -144,6 +142,12 @@ async def wait_for_any(queues, news, timeout_ns=None):
         else:
             await _sleep(queues, news, left)
         await first.nap()
+
+
+def _look(queues):
+    for queue in queues:
+        queue.check_open()
+    return any(queue.ring.has_used() for queue in queues)
 
 
 async def _sleep(queues, news, timeout_ns):

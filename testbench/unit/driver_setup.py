@@ -21,7 +21,7 @@ class Setup:
         self.platform = platform
         self.memory = HostMemory()
         self.nic = FunctionalNic(self.memory, parameters, order=None if seed is None else random.Random(seed),
-                                 deferred=deferred, suppress=suppress)
+                                 deferred=deferred, suppress=suppress, clock=platform.now if deferred else None)
         if loop:
             self.nic.datapath.wire = self.nic.receive
         self.host = DirectHost(self.nic, platform, latency_ns=100 if deferred else 0)

@@ -37,10 +37,6 @@ class Coalescing:
         """A queue begins, or begins anew, with what was last set for its direction."""
         self._queues[index] = _Queue(*self._defaults[index & 1])
 
-    def disable(self, index):
-        """The queue is reset: nothing of it is due any more."""
-        self._queues.pop(index, None)
-
     def set_direction(self, direction, packets, usecs):
         """For all queues of a direction, 0 receive and 1 transmit, and for those that will be enabled again."""
         self._defaults[direction] = packets, usecs

@@ -103,7 +103,6 @@ class Datapath:
         """A queue is reset: neither it nor its buffers are touched again. Frames that wait for it go elsewhere."""
         queue = self._queues.pop(index, None)
         self._kicked.discard(index)
-        self._coalescing.disable(index)
         if queue:
             self._steer(queue.backlog)
 

@@ -106,7 +106,7 @@ class FunctionalNic:
                                  rx_buffer=p.rx_buffer, order=order, suppress=suppress, clock=clock,
                                  interrupt=self.interrupts.used_buffer)
         self.common = CommonConfig(queues=queues, queue_size_max=p.queue_size_max, vectors=vectors, offered=p.offered,
-                                   reset=self._quiet, live=self._live, queue_reset=self.datapath.stop_queue,
+                                   reset=self._quiet, live=self._live, queue_reset=self._reset_queue,
                                    queue_live=self._enable_queue, reset_reads=p.reset_reads, cookie=p.cookie)
         self._areas = [         # (offset in BAR 0, bytes, read(offset, size), write(offset, data))
             (COMMON, formats.COMMON_CFG.itemsize, self.common.read, self.common.write),
@@ -202,6 +202,10 @@ class FunctionalNic:
         self.datapath.start({index: queue for index, queue in enumerate(self.common.queues) if queue.enable},
                             self.common.features)
         self._work()
+
+    def _reset_queue(self, index):
+        self.datapath.stop_queue(index)
+        self._work()            # frames that waited for it may go elsewhere
 
     def _enable_queue(self, index):
         self.datapath.start_queue(index, self.common.queues[index])

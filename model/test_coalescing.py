@@ -52,10 +52,8 @@ def test_a_queue_begins_anew_with_what_was_set_for_its_direction(coalescing):
     coalescing.set_direction(1, 3, 4)
     coalescing.set_queue(1, 5, 6)
     coalescing.used(1, 2)
-    coalescing.disable(1)
     coalescing.enable(1)
     assert coalescing.of_queue(1) == (3, 4) and not coalescing.overdue(1)
-    coalescing.disable(0)
     coalescing.enable(0)
     assert coalescing.of_queue(0) == (0, 0)
 

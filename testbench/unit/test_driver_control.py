@@ -53,6 +53,10 @@ def test_where_the_control_queue_is(features, pairs, index):
         await setup.driver.start()
         assert setup.driver.control.index == index
         assert await setup.driver.control.execute(99, 1) == (formats.NET_ERR, b"")
+        # Known, but not negotiated
+        refused = int(Feature.NET_MQ not in features)
+        assert await setup.driver.control.execute(ControlClass.MQ, MqCommand.VQ_PAIRS_SET, b"\1\0") == (refused, b"")
+        assert (await setup.driver.control.execute(ControlClass.NOTF_COAL, NotfCoalCommand.TX_SET, bytes(8)))[0] == 1
         await setup.driver.send(bytes(60))
         assert await setup.driver.receive() == bytes(60)
         await setup.close()
@@ -60,6 +64,20 @@ def test_where_the_control_queue_is(features, pairs, index):
         await no_control.driver.start()
         assert no_control.driver.control is None
         await no_control.close()
+    run(scenario)
+
+
+def test_commands_with_and_without_a_table():
+    async def scenario(platform):
+        setup = setup_with(platform)
+        await setup.driver.start()
+        ring, kinds = setup.nic.datapath._queues[8].ring, []
+        fetch = ring.fetch
+        ring.fetch = lambda: (chain := fetch()) and (kinds.append(chain.indirect), chain)[1]
+        for indirect in (True, False, None):
+            await setup.driver.control.set_pairs(1, indirect=indirect)
+        assert kinds == [True, False, True]
+        await setup.close()
     run(scenario)
 
 

@@ -8,6 +8,7 @@ from model import formats
 from model.device import OFFERED, OFFERED_ALL, NicParameters
 from model.formats import Feature
 from model.memory import OwnershipError
+from testbench.driver.control import CommandRefused
 from testbench.driver.net import WANTED_ALL
 from testbench.driver.platform import DeviceError, DriverError
 from testbench.driver.virtual_time import run
@@ -186,6 +187,7 @@ def test_a_queue_is_reset_and_comes_back_with_another_size(index):
             before = setup.nic.counters["doorbells"]
             await stopped.kick()
             assert setup.nic.counters["doorbells"] == before
+            setup.nic.common.queues[index].size = 1         # a card may keep what was written
             await driver.start_queue(index, size)
             with pytest.raises(DriverError, match=f"queue {index} was not stopped"):
                 await driver.start_queue(index)
@@ -213,9 +215,50 @@ def test_frames_go_elsewhere_while_a_receive_queue_is_reset():
         assert setup.nic.counters["rx_not_live"] == 1
         await driver.start_queue(0)
         await driver.start_queue(2)
-        setup.nic.receive(flow(1))
-        assert await driver.receive_any() == [(1, flow(1))]
+        receiving = platform.spawn(driver.receive(pair=1))
+        await platform.sleep(10)
+        for length in range(10):
+            setup.nic.receive(flow(1, length))
+        assert await receiving == flow(1, 0)
+        # Two of them find no buffer: they follow.
+        await driver.stop_queue(2)
+        assert await driver.receive_any() == [(0, flow(1, 8)), (0, flow(1, 9))]
         await setup.close()
+    run(scenario)
+
+
+@pytest.mark.requirements("DRV-130")
+def test_while_the_device_is_asked_nothing_is_sent():
+    """On a pair that is being switched off, or a queue that is being reset; nor on more pairs if that was refused."""
+    async def scenario(platform):
+        setup = setup_with(platform, card={"reset_reads": 9}, deferred=True, pairs=2, queue_size=8, loop=False)
+        driver = setup.driver
+        await driver.start()
+        switching = platform.spawn(driver.set_pairs(1))
+        await platform.sleep(10)
+        with pytest.raises(DriverError, match="pair 1 is not among the 1 active ones"):
+            await driver.send(bytes(60), pair=1)
+        await switching
+        stopping = platform.spawn(driver.stop_queue(1))
+        await platform.sleep(10)
+        with pytest.raises(DriverError, match="queue 1 was stopped"):
+            await driver.send(bytes(60))
+        assert await stopping == 0
+        setup.nic.datapath.steering.most_pairs = 1
+        with pytest.raises(CommandRefused):
+            await driver.set_pairs(2)
+        assert driver.active_pairs == 1
+        await setup.close()
+        setup = setup_with(platform, pairs=2)
+        start = setup.nic.datapath.start
+
+        def start_with_one(*arguments):
+            start(*arguments)
+            setup.nic.datapath.steering.most_pairs = 1
+        setup.nic.datapath.start = start_with_one
+        with pytest.raises(CommandRefused):
+            await setup.driver.start()
+        assert setup.driver.active_pairs == 1
     run(scenario)
 
 

@@ -149,7 +149,8 @@ class React(wiring.Component):
                 m.d.comb += [after.suppressed.eq(1), after.asked.eq(1), self.switch.eq(1)]
 
     def _bad(self, m):
-        """Back to the first bad descriptor. Everything under way belongs to the old epoch and will be dropped."""
+        """Back to the first bad descriptor. Everything under way belongs to the old epoch and will be dropped. Without
+        `active`, what was told is given up, too: the driver said so too early, and has to ring again."""
         state, after, report = self.state, self.after, self.event.report
         resumed = Signal()
         m.d.comb += [
@@ -165,9 +166,6 @@ class React(wiring.Component):
             resumed.eq(state.resumed | (report.count != 0)), after.resumed.eq(resumed),
             self.wake.eq(state.kick | report.chain),
         ]
-        with m.If(~state.kick & ~report.chain):
-            # The driver said so too early: it has to ring again.
-            m.d.comb += after.told.eq(report.position)
         # The next epoch begins with as many as this one found, rounded up.
         found = Signal(range(self.batch_level + 1))
         m.d.comb += found.eq(LEAST_LEVEL)

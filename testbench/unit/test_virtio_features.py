@@ -101,7 +101,7 @@ def test_must_be_offered(feature):
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 def test_offered_by_the_presets(config):
     offered = offered_features(config)
-    assert {32, 33, 34, 36} <= set(offered)
+    assert {32, 33, 34, 36, 38, 39} <= set(offered)
     assert {5, 16, 3, 63} <= set(offered)
 
 

@@ -30,10 +30,10 @@ class Judge:
         self.width, self.size, self.stall, self.seed = width, size, stall, seed
         self.beats, self.batches = [], 0
 
-    def batch(self, flags, *, index=0, wrap=1, epoch=0, slot=0, first=1, status=ReadStatus.OK):
+    def batch(self, flags, *, index=0, wrap=1, epoch=0, slot=0, told=0, first=1, status=ReadStatus.OK):
         content = b"".join(descriptor(first + n, f) for n, f in enumerate(flags))
         context = FetchContext().const({"index": index, "wrap": wrap, "epoch": epoch, "slot": slot,
-                                        "count": len(flags)}).as_value().value
+                                        "told": told, "count": len(flags)}).as_value().value
         step = self.width // 8
         for at in range(0, len(content), step):
             part = content[at:at + step]
@@ -125,6 +125,17 @@ def test_no_trust_before_the_head_was_seen():
     judge.batch([bits(1) | NEXT])
     judge.batch([0], index=1, slot=1)
     assert judge.run() == [("full", 1, 1), (0, 1, 1, 1, 0)]
+
+
+@pytest.mark.requirements("PKD-006", "PKD-012")
+def test_elements_that_were_told_are_taken_at_once():
+    """Whatever their bits, also in the batches behind that of their head; the next head is judged."""
+    judge = Judge()
+    judge.batch([bits(1) | NEXT, NEXT, 0, bits(1) | NEXT], told=1)
+    judge.batch([bits(0) | NEXT, 0x8080], index=4, slot=4, first=5, told=1)
+    judge.batch([0x8080], index=6, slot=6, first=7, told=1)
+    assert judge.run() == [("full", 1, 4), ("full", 0, 2), (0, 0, 6, 6, 0)]
+    assert [last for _, _, last in judge.committed] == [0, 0, 1, 0, 0, 1]
 
 
 @pytest.mark.requirements("PKD-025")

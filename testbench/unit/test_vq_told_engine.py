@@ -11,13 +11,14 @@ from testbench.unit.vq_host import Host
 
 class Told(Host):
     """Counts ring slots without end: `rung`, those told by doorbells that were taken; `read`, those fetched. Drivers
-    write the flags of an element before its address, as they may but for heads."""
+    write the flags of an element before its address, as they may but for heads; every second one maintains those of
+    heads only."""
 
     def __init__(self, direction, sizes, *, seed, **options):
         super().__init__(SMALL, direction, sizes, seed=seed, shift=7, notification_data=True, **options)
         self.rung, self.read = [0] * len(sizes), [0] * len(sizes)
-        for ring in self.rings:
-            ring.flags_first = True
+        for number, ring in enumerate(self.rings):
+            ring.flags_first, ring.head_only = True, number % 2 == 1
 
     def rang(self, doorbell):
         super().rang(doorbell)

@@ -79,8 +79,8 @@ class Fetch(wiring.Component):
         self.client = client
         self.cache = cache
         self.batch_level = batch.bit_length() - 1
-        # Up to 8 fetches of a queue under way, or what the cache holds.
-        self.most_level = min(self.batch_level + 3, cache.bit_length() - 1)
+        # Up to 16 fetches of a queue under way, or what the cache holds.
+        self.most_level = min(self.batch_level + 4, cache.bit_length() - 1)
         self.suppress = suppress
         self.slot_bits = slot_bits(cache)
         self.state = FetchState(self.slot_bits)
@@ -208,7 +208,7 @@ class Fetch(wiring.Component):
 
     def _decide(self, m, queue, state, size, after, run):
         """Issue a fetch, or find out why not; then what to do next."""
-        most = Signal(4)
+        most = Signal(range(17))
         wanted = Signal()
         m.d.comb += [
             most.eq(1), after.eq(state), run.push.queue.eq(queue),

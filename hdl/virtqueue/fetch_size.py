@@ -15,7 +15,8 @@ class FetchSize(wiring.Component):
     """Two registered steps from a queue's state to the size of its next fetch.
 
     The fetch is cut at the ring's end, at the ring window (fetched - used <= size, so that no slot is read again before
-    its used descriptor is written) and, if the queue is `telling`, at the position told. It is not cut, but put off,
+    its used descriptor is written) and, if the queue is `telling`, at the position told; the largest ones also at
+    multiples of their size, so that those that follow are one read request each. It is not cut, but put off,
     while the cache has no room for a whole batch: fetches of single descriptors would follow otherwise. That can't
     last: a walker that has no whole chain takes descriptors out when less than a batch of the cache is free.
 
@@ -72,7 +73,8 @@ class FetchSize(wiring.Component):
             self.beyond.eq(state.told.index >= size),
             window.eq(Mux(state.wrap == self.used.wrap, size, 0) + self.used.index - state.index),
             filled.eq(state.slot - self.emptied),
-            batch.eq(1 << self.batch_level),
+            # Up to a multiple of the batch: ring areas stand on its boundaries, and so each fetch is one request.
+            batch.eq((1 << self.batch_level) - state.index[:self.batch_level]),
         ]
         for level in range(LEAST_LEVEL, self.batch_level):
             with m.If(state.level == level):

@@ -46,7 +46,7 @@ class FetchState(data.StructLayout):
     def __init__(self, slot_bits):
         super().__init__({
             "index": 15, "wrap": 1, "slot": slot_bits, "epoch": 2, "kick": 1, "active": 1, "chain": 1,
-            "blocked": 1, "under_way": 4, "level": 4, "streak": 2, "suppressed": 1, "asked": 2,
+            "blocked": 1, "under_way": 5, "level": 4, "streak": 2, "suppressed": 1, "asked": 2,
             "telling": 1, "told": Position, "placed": 1, "resumed": 1,
         })
 

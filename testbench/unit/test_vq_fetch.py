@@ -15,28 +15,31 @@ def test_growth_and_epochs():
         await bench.full(ctx)
         assert bench.asked[1:] == [(0, 4, 1, 4, 8, 0)]
         await bench.full(ctx)
-        assert bench.asked[2:] == [(0, 12, 1, 12, 16, 0)]
+        # From here on whole batches, on their boundaries.
+        assert bench.asked[2:] == [(0, 12, 1, 12, 4, 0)]
         await bench.full(ctx)
-        # Two under way from here, as far as the cache has room for whole batches.
-        assert bench.asked[3:] == [(0, 28, 1, 28, 16, 0), (0, 44, 1, 44, 16, 0)]
+        # Two under way, then four, as far as the cache has room for whole batches.
+        assert bench.asked[3:] == [(0, 16, 1, 16, 16, 0), (0, 32, 1, 32, 16, 0)]
         await bench.full(ctx)
-        assert len(bench.asked) == 5
-        ctx.set(bench.dut.emptied, 12)
+        assert bench.asked[5:] == [(0, 48, 1, 48, 16, 0)]
+        await bench.full(ctx)
+        assert len(bench.asked) == 6
+        ctx.set(bench.dut.emptied, 16)
         ctx.set(bench.dut.space, {"valid": 1, "queue": 0})
         await ctx.tick()
         ctx.set(bench.dut.space.valid, 0)
         await ctx.tick().repeat(12)
-        assert bench.asked[5:] == [(0, 60, 1, 60, 16, 0)]
+        assert bench.asked[6:] == [(0, 64, 1, 64, 16, 0)]
         # The end of the backlog: back to the first bad one, and nothing without a doorbell.
-        await bench.bad(ctx, 50, count=6)
-        assert len(bench.asked) == 6 and not ctx.get(bench.dut.looking)
+        await bench.bad(ctx, 54, count=6)
+        assert len(bench.asked) == 7 and not ctx.get(bench.dut.looking)
         await bench.doorbell(ctx)
         await ctx.tick().repeat(12)
-        assert bench.asked[6:] == [(0, 50, 1, 50, 16, 1)]
-        await bench.bad(ctx, 53, count=3)
+        assert bench.asked[7:] == [(0, 54, 1, 54, 10, 1)]
+        await bench.bad(ctx, 57, count=3)
         await bench.doorbell(ctx)
         await ctx.tick().repeat(12)
-        assert bench.asked[7:] == [(0, 53, 1, 53, 4, 2)]
+        assert bench.asked[8:] == [(0, 57, 1, 57, 4, 2)]
     bench.run(scenario)
 
 
@@ -133,15 +136,15 @@ def test_doorbell_between_two_fetches_under_way():
         await ctx.tick().repeat(12)
         for _ in range(3):
             await bench.full(ctx)
-        assert bench.asked[-1] == (0, 44, 1, 44, 16, 0)      # two are under way
+        assert bench.asked[-1] == (0, 32, 1, 32, 16, 0)      # two are under way
         await bench.doorbell(ctx)
         ctx.set(bench.dut.emptied, 28)
         await bench.full(ctx)
-        assert bench.asked[-1] == (0, 76, 1, 76, 16, 0)      # two more, issued after the doorbell
+        assert bench.asked[-1] == (0, 64, 1, 64, 16, 0)      # two more, issued after the doorbell
         issued = len(bench.asked)
-        await bench.bad(ctx, 44)
-        assert bench.asked[issued:] == [(0, 44, 1, 44, 16, 1)]
-        await bench.bad(ctx, 44)
+        await bench.bad(ctx, 32)
+        assert bench.asked[issued:] == [(0, 32, 1, 32, 16, 1)]
+        await bench.bad(ctx, 32)
         assert len(bench.asked) == issued + 1
     bench.run(scenario)
 

@@ -1,8 +1,8 @@
 """Control virtqueue of the functional card: what commands do, and what is answered.
 
 Source: VIRTIO Version 1.4, section "Control Virtqueue". Where it leaves open what to do with nonsense: a command of an
-unknown kind, or whose readable or writable part has not the size of its kind, is answered VIRTIO_NET_ERR and changes
-nothing; one without a writable byte is not carried out.
+unknown kind or without its feature, whose readable part has not the size of its kind or whose writable part has less,
+is answered VIRTIO_NET_ERR and changes nothing; one without a writable byte is not carried out.
 """
 
 from model import formats
@@ -26,31 +26,33 @@ class ControlCommands:
         self._steering = steering
         self._coalescing = coalescing
         self._is_enabled = is_enabled
+        self._features = features
         # (class, command): (feature, readable bytes behind class and command, bytes written ahead of ack, action)
-        kinds = {
+        self._kinds = {
             (ControlClass.MQ, MqCommand.VQ_PAIRS_SET): (Feature.NET_MQ, 2, 0, self._set_pairs),
             (ControlClass.NOTF_COAL, NotfCoalCommand.TX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_transmit),
             (ControlClass.NOTF_COAL, NotfCoalCommand.RX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_receive),
             (ControlClass.NOTF_COAL, NotfCoalCommand.VQ_SET): (Feature.NET_VQ_NOTF_COAL, 12, 0, self._set_queue),
             (ControlClass.NOTF_COAL, NotfCoalCommand.VQ_GET): (Feature.NET_VQ_NOTF_COAL, 4, 8, self._get_queue),
         }
-        self._kinds = {kind: entry[1:] for kind, entry in kinds.items() if formats.has_feature(features, entry[0])}
 
     def execute(self, readable, room):
-        """Carry out the command in the bytes `readable`; returns what goes into the `room` writable bytes."""
+        """Carry out the command in the bytes `readable`; returns what goes into the first of `room` writable bytes."""
         if not room:
             return b""
+        refused = bytes([formats.NET_ERR])
         kind = self._kinds.get(tuple(readable[:2])) if len(readable) >= 2 else None
         if kind is None:
-            return bytes([formats.NET_ERR])
-        size, answer_bytes, action = kind
+            return refused
+        feature, size, answer_bytes, action = kind
+        if room <= answer_bytes:
+            return refused
         data = readable[2:]
-        if len(data) != size or room != answer_bytes + 1:
-            return bytes([formats.NET_ERR]) if room <= answer_bytes else bytes(answer_bytes) + bytes([formats.NET_ERR])
-        answer = action(data)
-        if answer is None:
-            return bytes(answer_bytes) + bytes([formats.NET_ERR])
-        return answer + bytes([formats.NET_OK])
+        answer = None
+        if formats.has_feature(self._features, feature) and len(data) == size:
+            answer = action(data)
+        # An acknowledgement is where the driver looks for it, though there is nothing to say before it.
+        return bytes(answer_bytes) + refused if answer is None else answer + bytes([formats.NET_OK])
 
     # Actions: the answer, or None for an error, of which then nothing is seen
 

@@ -34,7 +34,7 @@ class ControlQueue(Virtqueue):
 
     async def execute(self, kind, command, data=b"", *, answer_bytes=0, framing=_LINUX, answer_framing=None,
                       indirect=None, timeout_ns=None):
-        """Give a command of any kind to the device; returns (ack, answer).
+        """Give a command of any kind to the device; returns (ack, answer), as much of the answer as was written.
 
         The readable bytes are class, command and `data`, cut as `framing` says (Linux: class and command apart). The
         writable ones are `answer_bytes` and the acknowledgement behind them; they are cut as `answer_framing` says.
@@ -79,8 +79,6 @@ class ControlQueue(Virtqueue):
         ack = answer[written - 1]
         if ack not in (formats.NET_OK, formats.NET_ERR) or any(byte != _UNTOUCHED for byte in answer[written:]):
             raise DeviceError(f"a command was answered {answer.hex()}, {written} bytes of it written")
-        if ack == formats.NET_OK and written != len(answer):
-            raise DeviceError(f"{written} bytes were written of an answer of {len(answer)}")
         return ack, answer[:written - 1]
 
     async def command(self, kind, command, data=b"", *, feature, **how):
@@ -90,6 +88,8 @@ class ControlQueue(Virtqueue):
         ack, answer = await self.execute(kind, command, data, **how)
         if ack != formats.NET_OK:
             raise CommandRefused(f"{command.name} {data.hex()} was refused")
+        if len(answer) != how.get("answer_bytes", 0):
+            raise DeviceError(f"{command.name} was answered by {len(answer)} bytes")
         return answer
 
     # Commands

@@ -3,15 +3,15 @@
 import random
 
 from model import formats, pci
-from model.device import FunctionalNic
+from model.device import OFFERED_ALL, FunctionalNic, NicParameters
 from model.memory import HostMemory
 from testbench.driver.direct import DirectHost
 from testbench.driver.framing import Framing
-from testbench.driver.net import Nic
+from testbench.driver.net import WANTED_ALL, Nic
 from testbench.driver.pci import PciFunction
 from testbench.driver.virtio_pci import VirtioPci
 
-__all__ = ["Recorder", "Setup", "bring_up", "exchange", "random_frames"]
+__all__ = ["Recorder", "Setup", "bring_up", "exchange", "flow", "many_pairs", "random_frames"]
 
 
 class Setup:
@@ -35,6 +35,19 @@ class Setup:
             self.worker.cancel()
         assert not self.memory._grants and not self.memory._allocated and not self.memory._watchers
         assert not self.host.statistics.ranges and not self.host.on_intx and not self.host.rules.bus_master
+
+
+def many_pairs(platform, *, card=None, **options):
+    """A `Setup` with everything negotiated, and a card of 4 pairs unless `card` says otherwise."""
+    card = {"offered": OFFERED_ALL, "pairs": 4, "rx_buffer": 1 << 30, "cookie": 3, **(card or {})}
+    return Setup(platform, wanted=WANTED_ALL, parameters=NicParameters(**card), **options)
+
+
+def flow(number, length=60):
+    """A UDP datagram of a flow, from us to them, with `length` bytes behind its header."""
+    addresses = bytes([10, 0, 0, 1, 10, 0, number >> 8, number & 255])
+    header = bytes(12) + b"\x08\x00\x45" + bytes(8) + b"\x11" + bytes(2) + addresses
+    return header + b"\x03\xe8\x00\x35" + bytes(length)
 
 
 def random_frames(rng, count):

@@ -57,6 +57,8 @@ def test_where_the_control_queue_is(features, pairs, index):
         refused = int(Feature.NET_MQ not in features)
         assert await setup.driver.control.execute(ControlClass.MQ, MqCommand.VQ_PAIRS_SET, b"\1\0") == (refused, b"")
         assert (await setup.driver.control.execute(ControlClass.NOTF_COAL, NotfCoalCommand.TX_SET, bytes(8)))[0] == 1
+        assert await setup.driver.control.execute(
+            ControlClass.NOTF_COAL, NotfCoalCommand.VQ_GET, bytes(4), answer_bytes=8) == (1, bytes(8))
         await setup.driver.send(bytes(60))
         assert await setup.driver.receive() == bytes(60)
         await setup.close()
@@ -92,7 +94,7 @@ def test_a_second_pair_where_the_control_queue_is():
 
 @pytest.mark.parametrize("kind, command, data, answer_bytes", [
     (9, 0, b"", 0), (ControlClass.MQ, 7, b"", 0), (ControlClass.MQ, MqCommand.VQ_PAIRS_SET, b"\2", 0),
-    (ControlClass.MQ, MqCommand.VQ_PAIRS_SET, b"\2\0\0", 0), (ControlClass.MQ, MqCommand.VQ_PAIRS_SET, b"\2\0", 1),
+    (ControlClass.MQ, MqCommand.VQ_PAIRS_SET, b"\2\0\0", 0),
     (ControlClass.MQ, MqCommand.VQ_PAIRS_SET, b"\0\0", 0), (ControlClass.MQ, MqCommand.VQ_PAIRS_SET, b"\5\0", 0),
     (ControlClass.MQ, MqCommand.VQ_PAIRS_SET, b"\1\1", 0),
     (ControlClass.NOTF_COAL, NotfCoalCommand.RX_SET, bytes(7), 0),
@@ -179,6 +181,21 @@ def test_a_command_that_is_too_long():
             await setup.driver.control.execute(9, 9, timeout_ns=100)
         with pytest.raises(DriverError, match="still under way"):
             await setup.driver.control.execute(9, 9)
+    run(scenario)
+
+
+def test_a_surplus_of_writable_bytes_is_left_alone():
+    async def scenario(platform):
+        setup = setup_with(platform)
+        await setup.driver.start()
+        control = setup.driver.control
+        assert await control.execute(ControlClass.MQ, MqCommand.VQ_PAIRS_SET, b"\3\0", answer_bytes=7) == (0, b"")
+        assert setup.nic.datapath.steering.pairs == 3
+        commands = setup.nic.datapath._commands
+        commands.execute = lambda readable, room: bytes(1)
+        with pytest.raises(DeviceError, match="VQ_GET was answered by 0 bytes"):
+            await control.queue_coalescing(0)
+        await setup.close()
     run(scenario)
 
 

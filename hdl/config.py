@@ -36,6 +36,7 @@ class NicConfig:
     page: int = _parameter(4096, "distance of two doorbells in bytes (notify_off_multiplier)")
     # Descriptors
     cache_descriptors: int = _parameter(256, "descriptors cached per queue")
+    cache_elements: int = _parameter(256, "elements of buffers cached per queue, behind the reading of indirect tables")
     fetch_batch: int = _parameter(16, "most descriptors in one fetch; a fetch is one read request")
     used_batch: int = _parameter(16, "most used descriptors in one write")
     used_timeout: int = _parameter(256, "cycles after which a used descriptor no longer waits for others")
@@ -61,12 +62,15 @@ class NicConfig:
         check(1 <= self.queue_size_max <= 32768, f"queue_size_max must be 1 to 32768, not {self.queue_size_max!r}")
         check(self.page in (4096, 8192, 16384, 32768, 65536),
               f"page must be a power of 2 from 4096 to 65536, not {self.page!r}")
-        check(_is_power_of_2(self.cache_descriptors) and 8 <= self.cache_descriptors <= 1024,
-              f"cache_descriptors must be a power of 2 from 8 to 1024, not {self.cache_descriptors!r}")
+        for name in ("cache_descriptors", "cache_elements"):
+            value = getattr(self, name)
+            check(_is_power_of_2(value) and 8 <= value <= 1024,
+                  f"{name} must be a power of 2 from 8 to 1024, not {value!r}")
         check(_is_power_of_2(self.fetch_batch) and 4 <= self.fetch_batch <= 32,
               f"fetch_batch must be 4, 8, 16 or 32, not {self.fetch_batch!r}")
-        check(self.fetch_batch <= self.cache_descriptors // 2,
-              f"fetch_batch of {self.fetch_batch!r} must be at most half of cache_descriptors")
+        for name in ("cache_descriptors", "cache_elements"):
+            check(self.fetch_batch <= getattr(self, name) // 2,
+                  f"fetch_batch of {self.fetch_batch!r} must be at most half of {name}")
         check(self.fetch_batch * 16 <= self.read_bytes,
               f"fetch_batch of {self.fetch_batch!r} does not fit in read_bytes of {self.read_bytes!r}")
         check(_is_power_of_2(self.used_batch) and 2 <= self.used_batch <= 32,
@@ -137,9 +141,9 @@ class NicConfig:
 
 PRESETS = {
     # Small enough for Icarus, and odd enough to hit every limit soon; the largest ring costs nothing here.
-    "tiny": NicConfig(name="tiny", width=128, pairs=1, queue_size_max=32768, cache_descriptors=16, fetch_batch=8,
-                      used_batch=4, used_timeout=64, tags=32, read_bytes=256, reserved_tags=8, max_mtu=2000,
-                      tx_buffer=8192, rx_buffer=8192),
+    "tiny": NicConfig(name="tiny", width=128, pairs=1, queue_size_max=32768, cache_descriptors=16, cache_elements=16,
+                      fetch_batch=8, used_batch=4, used_timeout=64, tags=32, read_bytes=256, reserved_tags=8,
+                      max_mtu=2000, tx_buffer=8192, rx_buffer=8192),
     "default": NicConfig(),
-    "full": NicConfig(name="full", pairs=128, cache_descriptors=64),
+    "full": NicConfig(name="full", pairs=128, cache_descriptors=64, cache_elements=64),
 }

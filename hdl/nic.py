@@ -160,7 +160,7 @@ class VirtioNetNic(wiring.Component):
 
     def _connect_reads(self, m, reads, rx, tx, transmit, control, completer):
         for engine, suffix in ((rx, "rx"), (tx, "tx")):
-            for kind in ("fetch", "event"):
+            for kind in ("fetch", "table", "event"):
                 connect_stream(m, getattr(engine, f"{kind}_reads"), getattr(reads, f"{kind}_{suffix}"))
                 connect_stream(m, getattr(reads, f"o_{kind}_{suffix}"), getattr(engine, f"{kind}_beats"))
                 m.d.comb += getattr(reads, f"room_{kind}_{suffix}").eq(getattr(engine, f"{kind}_room"))

@@ -40,6 +40,8 @@ READ_CLIENTS = (
     ReadClient("event_rx", Client.EVENT_RX, False, lambda config: 4),
     ReadClient("event_tx", Client.EVENT_TX, False, lambda config: 4),
     ReadClient("control", Client.CONTROL, False, lambda config: 16),
+    ReadClient("table_rx", Client.TABLE_RX, False, lambda config: config.read_bytes),
+    ReadClient("table_tx", Client.TABLE_TX, False, lambda config: config.read_bytes),
     ReadClient("data_tx", Client.DATA_TX, True, _part_bytes),
 )
 

@@ -11,8 +11,8 @@ as `PacketBeat`s. The engine scatters the bytes over the pieces.
 
 from amaranth.lib import data, enum
 
-__all__ = ["Client", "ReadStatus", "FetchContext", "DataContext", "CONTEXT_BITS", "ReadCommand", "ReadBeat",
-           "WriteCommand", "LENGTH_BITS"]
+__all__ = ["Client", "ReadStatus", "FetchContext", "TableContext", "DataContext", "CONTEXT_BITS", "ReadCommand",
+           "ReadBeat", "WriteCommand", "LENGTH_BITS"]
 
 
 # A piece is at most 2**17 - 1 bytes: more than the largest frame or table; a longer descriptor is cut by its walker.
@@ -56,6 +56,19 @@ class FetchContext(data.StructLayout):
     def __init__(self):
         super().__init__({"index": 15, "wrap": 1, "epoch": 2, "slot": 11, "count": 6, "told": 1,
                           "reserved": CONTEXT_BITS - 36})
+
+
+class TableContext(data.StructLayout):
+    """Context of a read of an indirect table, or of a part of one: which buffer, and where its elements go.
+
+    Fields: `slot` place of the first element in the cache of elements, modulo twice the cache; `chain` number of the
+    first buffer that is not complete with these elements; `count` elements asked for, 1 to 32; `id` of the buffer;
+    `first`, `last` the table begins, ends here.
+    """
+
+    def __init__(self):
+        super().__init__({"slot": 11, "chain": 11, "count": 6, "id": 16, "first": 1, "last": 1,
+                          "reserved": CONTEXT_BITS - 46})
 
 
 class DataContext(data.StructLayout):

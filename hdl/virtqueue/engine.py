@@ -63,8 +63,8 @@ class Engine(wiring.Component):
         taken in bounded time, whatever the host does
     configure : In(Configure)
     coalescing : In(Coalescing)
-    fetch_reads, event_reads : streams of ReadCommand out; fetch_beats, event_beats : streams of ReadBeat in;
-    fetch_room, event_room : Out(1)
+    fetch_reads, table_reads, event_reads : streams of ReadCommand out;
+    fetch_beats, table_beats, event_beats : streams of ReadBeat in; fetch_room, table_room, event_room : Out(1)
     used : stream of TlpBeat out; used_accepted : In(1)
         posted writes: used descriptors and event suppression. The pulse tells that the next TLP has its place
     interrupts : stream of {queue, vector} out
@@ -94,6 +94,7 @@ class Engine(wiring.Component):
             "doorbells": In(stream.Signature(Doorbell(bits))),
             "configure": In(Configure(bits)), "coalescing": In(Coalescing(bits)),
             "fetch_reads": Out(reads), "fetch_beats": In(beats), "fetch_room": Out(1),
+            "table_reads": Out(reads), "table_beats": In(beats), "table_room": Out(1),
             "event_reads": Out(reads), "event_beats": In(beats), "event_room": Out(1),
             "used": Out(stream.Signature(TlpBeat(width))), "used_accepted": In(1),
             "interrupts": Out(stream.Signature(data.StructLayout({"queue": bits, "vector": 12}))),
@@ -118,8 +119,9 @@ class Engine(wiring.Component):
         m = Module()
         config, transmit = self.config, self.direction is Direction.TX
         m.submodules.queue_table = table = QueueTable(
-            config.pairs, config.pair_bits, ["fetch", "receive", "walk", "used", "event", "suppress"])
-        m.submodules.supply = supply = Supply(config, Client.FETCH_TX if transmit else Client.FETCH_RX, self.suppress)
+            config.pairs, config.pair_bits, ["fetch", "receive", "table", "walk", "used", "event", "suppress"])
+        clients = (Client.FETCH_TX, Client.TABLE_TX) if transmit else (Client.FETCH_RX, Client.TABLE_RX)
+        m.submodules.supply = supply = Supply(config, *clients, self.suppress)
         m.submodules.used = used = Used(config)
         m.submodules.event = event = Event(config, Client.EVENT_TX if transmit else Client.EVENT_RX)
         idle = [table.idle, supply.idle, used.idle, event.idle]
@@ -144,12 +146,15 @@ class Engine(wiring.Component):
 
     def _connect_supply(self, m, table, supply):
         for inner, outer in [(supply.doorbells, self.doorbells), (supply.reads, self.fetch_reads),
-                             (supply.beats, self.fetch_beats)]:
+                             (supply.beats, self.fetch_beats), (supply.table_reads, self.table_reads),
+                             (supply.table_beats, self.table_beats)]:
             wiring.connect(m, inner, wiring.flipped(outer))
         m.d.comb += [
             supply.event_index.eq(self.features.event_index),
             supply.init.eq(table.init), supply.live.eq(self.live), supply.quiesce.eq(self.quiesce),
-            supply.notification_data.eq(self.features.notification_data), self.fetch_room.eq(supply.room),
+            supply.notification_data.eq(self.features.notification_data), supply.indirect.eq(self.features.indirect),
+            self.fetch_room.eq(supply.room), self.table_room.eq(supply.table_room),
+            table.table_queue.eq(supply.table_queue), supply.table_config.eq(table.table),
             table.fetch_queue.eq(supply.fetch_queue), supply.fetch_config.eq(table.fetch),
             table.receive_queue.eq(supply.receive_queue), supply.receive_config.eq(table.receive),
         ]
@@ -213,7 +218,7 @@ class Engine(wiring.Component):
 
     def _transmit(self, m, table, supply, used):
         config = self.config
-        m.submodules.reader = reader = Reader(config.pairs, config.pair_bits, cache=config.cache_descriptors,
+        m.submodules.reader = reader = Reader(config.pairs, config.pair_bits, cache=config.cache_elements,
                                               batch=config.fetch_batch)
         m.submodules.walk = walk = WalkTransmit(config.pair_bits, max_frame=config.max_frame)
         self._walker(m, table, supply, reader)
@@ -231,7 +236,7 @@ class Engine(wiring.Component):
 
     def _receive(self, m, table, supply, used):
         config = self.config
-        m.submodules.walk = walk = WalkReceive(config.pairs, config.pair_bits, cache=config.cache_descriptors,
+        m.submodules.walk = walk = WalkReceive(config.pairs, config.pair_bits, cache=config.cache_elements,
                                                batch=config.fetch_batch)
         self._walker(m, table, supply, walk)
         connect_stream(m, walk.completions, used.completions)

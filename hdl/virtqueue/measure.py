@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .spec import FRAME_BITS, Chain, Position
+from .spec import FRAME_BITS, BufferElement, Position
 from .stages import Progress, Rewind, slot_bits
 
 __all__ = ["Measure", "MeasureRequest"]
@@ -30,7 +30,7 @@ class Measure(wiring.Component):
     ----------
     queue_bits : int
     cache : int
-        descriptors cached per queue
+        elements cached per queue
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Measure(wiring.Component):
             "quiesce": In(1),
             "slot": Out(self.slot_bits),
             "enable": Out(1),
-            "cache": In(Chain()),
+            "cache": In(BufferElement()),
             "progress": In(Progress(self.slot_bits)),
             "taking": Out(1),
             "rewinds": Out(stream.Signature(Rewind(queue_bits, self.slot_bits))),

@@ -15,8 +15,8 @@ __all__ = ["Batch", "Narrow"]
 class Batch(data.StructLayout):
     """A fetch that has arrived. Fields: `queue`; `status` of the read; `context` what was asked for."""
 
-    def __init__(self, queue_bits):
-        super().__init__({"queue": queue_bits, "status": ReadStatus, "context": FetchContext()})
+    def __init__(self, queue_bits, context):
+        super().__init__({"queue": queue_bits, "status": ReadStatus, "context": context})
 
 
 class Narrow(wiring.Component):
@@ -31,6 +31,8 @@ class Narrow(wiring.Component):
     width, queue_bits : int
     batch : int
         most descriptors in one fetch
+    context : data.Layout
+        what a read carries along
 
     Attributes
     ----------
@@ -48,15 +50,16 @@ class Narrow(wiring.Component):
     empty : Out(1)
     """
 
-    def __init__(self, width, queue_bits, batch):
+    def __init__(self, width, queue_bits, batch, context=FetchContext()):
         self.width = width
         self.queue_bits = queue_bits
+        self.batch_layout = Batch(queue_bits, context)
         self.lanes = width // 128
         self.batch_beats = -(-batch // self.lanes)
         super().__init__({
             "beats": In(stream.Signature(ReadBeat(width, queue_bits))),
             "room": Out(1),
-            "batches": Out(stream.Signature(Batch(queue_bits))),
+            "batches": Out(stream.Signature(self.batch_layout)),
             "descriptors": Out(stream.Signature(Descriptor)),
             "descriptor_last": Out(1),
             "skip": In(1),
@@ -70,7 +73,7 @@ class Narrow(wiring.Component):
         beat = data.StructLayout({"data": self.width, "lanes": lanes, "last": 1})
         m.submodules.beats = stored = Queue(beat, 4 * self.batch_beats, block=False)
         # As many batches as beats: short fetches may be a beat each.
-        m.submodules.batches = batches = Queue(Batch(self.queue_bits), 4 * self.batch_beats, block=False)
+        m.submodules.batches = batches = Queue(self.batch_layout, 4 * self.batch_beats, block=False)
         beats = self.beats.payload
         m.d.comb += [
             stored.i.payload.data.eq(beats.data),

@@ -6,26 +6,27 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .run_queue import RunQueue
-from .spec import Chain, Pulse
+from .spec import BufferElement, Pulse
 from .stages import Progress, slot_bits
 
 __all__ = ["Element", "Reader"]
 
 
 class Element(data.StructLayout):
-    """A descriptor on its way to a walker. Fields: `queue`; `chain` the descriptor; `abandoned` the engine is being
+    """An element on its way to a walker. Fields: `queue`; `chain` the element; `abandoned` the engine is being
     reset while the rest of the chain is missing: this takes its place, with `last` set and nothing else valid."""
 
     def __init__(self, queue_bits):
-        super().__init__({"queue": queue_bits, "chain": Chain(), "abandoned": 1})
+        super().__init__({"queue": queue_bits, "chain": BufferElement(), "abandoned": 1})
 
 
 class Reader(wiring.Component):
-    """Serves the queues that have whole chains, in turn, a descriptor every second cycle.
+    """Serves the queues that have whole chains, in turn, an element every second cycle.
 
-    A turn ends after `PACKETS` chains, or with the first chain after `BYTES` bytes, or when no whole chain is left. The
-    next turn begins without a gap. A chain is begun when it is wholly in the cache or, since it might be longer than
-    the cache, when no more than a batch is free there; it is then read as it arrives, and nothing else with it.
+    A turn ends after `PACKETS` chains, or with the first chain after `BYTES` bytes, or when no chain may be
+    begun. The next turn begins without a gap. A chain is begun when it is wholly in the cache or, since it might be
+    longer than the cache, when less than a batch is free there; it is then read as it arrives, and nothing else with
+    it.
 
     During `quiesce` no chain is begun; one that has been begun is read to its end, or abandoned where it is missing.
 
@@ -33,21 +34,21 @@ class Reader(wiring.Component):
     ----------
     queues, queue_bits : int
     cache, batch : int
-        descriptors cached per queue; most descriptors in a fetch
+        elements cached per queue; how many are kept free, at most half of it
 
     Attributes
     ----------
     init : In(Pulse)
     quiesce : In(1)
     arrived : In(Pulse)
-        see `Receive`
+        see `Tables`
     progress_queue : Out, progress : In(Progress)
     cache_queue, cache_slot, cache_enable : Out; cache : In(Chain)
         read port of the cache
     emptied_queue : In, emptied : Out
         next slot to be read of a queue: those before are free. Answered in the same cycle
     space : Out(Pulse)
-        another batch's worth of slots is free
+        another half batch of slots is free
     elements : stream of Element out
     idle : Out(1)
         nothing is being read or waits to be taken
@@ -71,7 +72,7 @@ class Reader(wiring.Component):
             "cache_queue": Out(queue_bits),
             "cache_slot": Out(self.slot_bits - 1),
             "cache_enable": Out(1),
-            "cache": In(Chain()),
+            "cache": In(BufferElement()),
             "emptied_queue": In(queue_bits),
             "emptied": Out(self.slot_bits),
             "space": Out(Pulse(queue_bits)),
@@ -110,9 +111,7 @@ class Reader(wiring.Component):
                     run.o.ready.eq(~self.quiesce),
                 ]
                 m.d.sync += [queue.eq(run.o.payload), at.eq(read.data), packets.eq(0), bytes.eq(0)]
-                filled = (self.progress.slot - read.data.slot)[:self.slot_bits]
-                whole = (self.progress.chain != read.data.chain) | (filled > self.slots - self.batch)
-                with m.If(run.o.valid & ~self.quiesce & whole):
+                with m.If(run.o.valid & ~self.quiesce & self._ready(read.data)):
                     m.next = "TAKE"
             with m.State("NEXT"):
                 m.d.comb += self.cache_enable.eq(1)
@@ -130,14 +129,14 @@ class Reader(wiring.Component):
                     m.d.sync += [
                         self.elements.valid.eq(1), self.elements.payload.abandoned.eq(0),
                         self.elements.payload.chain.eq(self.cache), self.elements.payload.queue.eq(queue),
-                        at.eq(after), self.space.valid.eq((after.slot & (self.batch - 1)) == 0),
+                        at.eq(after), self.space.valid.eq((after.slot & (self.batch // 2 - 1)) == 0),
                         self.space.queue.eq(queue), packets.eq(packets + self.cache.last),
                     ]
                     with m.If(~bytes[-1]):
                         m.d.sync += bytes.eq(bytes + Mux(self.cache.length >= self.BYTES, self.BYTES,
                                                          self.cache.length))
                     m.next = "NEXT"
-                    with m.If(self.cache.last & (self.quiesce | (self.progress.chain == after.chain))):
+                    with m.If(self.cache.last & (self.quiesce | ~self._ready(after))):
                         m.next = "TURN"
                     with m.Elif(self.cache.last & ((packets >= self.PACKETS - 1) | bytes[-1])):
                         m.d.comb += run.again.valid.eq(1)
@@ -147,3 +146,8 @@ class Reader(wiring.Component):
             m.d.comb += [write.addr.eq(self.init.queue), write.data.eq(0), write.en.eq(1)]
         m.d.comb += self.idle.eq(fsm.ongoing("TURN") & ~self.elements.valid)
         return m
+
+    def _ready(self, at):
+        """A chain may be begun at `at`: it is there, or there is no room for more of it."""
+        filled = (self.progress.slot - at.slot)[:self.slot_bits]
+        return (self.progress.chain != at.chain) | (filled > self.slots - self.batch)

@@ -46,8 +46,8 @@ class Receive(wiring.Component):
     One descriptor a cycle and 2 cycles a batch. From a fetch's last beat to its first descriptor's commit: 4 cycles. A
     descriptor is committed (counted in the progress) when it can be read from the cache.
 
-    A batch whose read failed, an INDIRECT descriptor (not negotiated), or a chain longer than the ring raises `error`
-    and breaks the queue: nothing of it is used from there on. DISCARDED batches, and all batches during `quiesce`, are
+    A batch whose read failed, or a chain longer than the ring, raises `error` and breaks the queue: nothing of it is
+    used from there on. DISCARDED batches, and all batches during `quiesce`, are
     dropped silently.
 
     Parameters
@@ -69,8 +69,8 @@ class Receive(wiring.Component):
     reports : stream of Report out
     config_queue : Out, config : In(QueueConfig)
     cache : Out(CacheWrite)
-    progress_queue : In, progress : Out(Progress)
-        what the walker may take of a queue, answered in the same cycle
+    progress_queue, looking_queue : In; progress, looking : Out(Progress)
+        what may be taken of a queue, answered in the same cycle; `looking` likewise
     arrived : Out(Pulse)
         a chain became complete, or a batch ended inside one
     retired : Out(1)
@@ -100,6 +100,8 @@ class Receive(wiring.Component):
             "cache": Out(CacheWrite(queue_bits, self.slot_bits - 1)),
             "progress_queue": In(queue_bits),
             "progress": Out(Progress(self.slot_bits)),
+            "looking_queue": In(queue_bits),
+            "looking": Out(Progress(self.slot_bits)),
             "arrived": Out(Pulse(queue_bits)),
             "retired": Out(1),
             "good": Out(1),
@@ -185,7 +187,7 @@ class Receive(wiring.Component):
         with m.If(narrow.descriptors.valid):
             with m.If(~good):
                 m.next = "BAD"
-            with m.Elif(flags.indirect | too_long):
+            with m.Elif(too_long):
                 m.next = "BREAK"
             with m.Else():
                 m.d.comb += narrow.descriptors.ready.eq(1)
@@ -204,11 +206,12 @@ class Receive(wiring.Component):
         shape = Progress(self.slot_bits)
         m.submodules.progresses = memory = Memory(shape=shape, depth=1 << self.queue_bits, init=[])
         write, own = memory.write_port(), memory.read_port(domain="comb")
-        query = memory.read_port(domain="comb")
+        query, looking = memory.read_port(domain="comb"), memory.read_port(domain="comb")
         commit = Signal(data.StructLayout({"valid": 1, "rewind": 1, "queue": self.queue_bits, "progress": shape}))
         chain = Signal(self.slot_bits)
         m.d.comb += [
             query.addr.eq(self.progress_queue), self.progress.eq(query.data),
+            looking.addr.eq(self.looking_queue), self.looking.eq(looking.data),
             own.addr.eq(self.config_queue),
             write.addr.eq(Mux(self.init.valid, self.init.queue, commit.queue)),
             write.data.eq(Mux(self.init.valid, 0, commit.progress.as_value())),

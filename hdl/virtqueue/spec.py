@@ -6,8 +6,8 @@ about a format.
 
 from amaranth.lib import data, enum
 
-__all__ = ["Descriptor", "EventFlags", "EventSuppression", "QueueConfig", "Position", "Chain", "Completion",
-           "FRAME_BITS", "EngineFeatures", "Pulse", "Doorbell", "Configure", "Coalescing", "Frame", "DropCause",
+__all__ = ["Descriptor", "EventFlags", "EventSuppression", "QueueConfig", "Position", "Chain", "BufferElement",
+           "Completion", "FRAME_BITS", "EngineFeatures", "Pulse", "Doorbell", "Configure", "Coalescing", "Frame", "DropCause",
            "Verdict"]
 
 
@@ -62,13 +62,24 @@ class QueueConfig(data.Struct):
 
 
 class Chain(data.StructLayout):
-    """A descriptor handed from the cache to a walker: the flags that matter are already judged.
+    """A ring descriptor that was judged available, on its way to `Tables`.
 
     Fields: `address`, `length` (bytes, 32 bits), `id`; `write` device-writable; `indirect`; `last` ends the chain.
     """
 
     def __init__(self):
         super().__init__({"address": 64, "length": 32, "id": 16, "write": 1, "indirect": 1, "last": 1})
+
+
+class BufferElement(data.StructLayout):
+    """An element of a buffer, handed to a walker: a ring descriptor or an entry of an indirect table.
+
+    Fields: `address`, `length` (bytes, 32 bits); `id` of the buffer, valid with `last`; `write` device-writable;
+    `ring` begins a ring slot: an entry of a table, its first one excepted, has none; `last` ends the buffer.
+    """
+
+    def __init__(self):
+        super().__init__({"address": 64, "length": 32, "id": 16, "write": 1, "ring": 1, "last": 1})
 
 
 class Completion(data.StructLayout):

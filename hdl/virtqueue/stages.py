@@ -1,26 +1,27 @@
 """Records that only the stages of the engine exchange.
 
-A *slot* is a place in a queue's cache, counted modulo twice the cache so that full and empty differ; `slot_bits` is its
-width. A *chain number* counts complete chains in the same modulus: there are never more chains than descriptors.
+A *slot* is a place in a queue's cache, of ring descriptors or of elements, counted modulo twice the cache so that full
+and empty differ; `slot_bits` is its width. A *chain number* counts complete chains in the same modulus: there are never
+more chains than entries.
 """
 
 from amaranth.lib import data
 
-from .spec import Position
+from .spec import BufferElement, Position
 
 __all__ = ["slot_bits", "BUFFER_COUNT", "Notification", "Progress", "Published", "Report", "Rewind", "Suppression",
-           "WalkState"]
+           "WalkState", "TableCopy", "TableState"]
 
 # Bits of the number of buffers that one write of used descriptors may stand for.
 BUFFER_COUNT = 7
 
 
-def slot_bits(cache_descriptors):
-    return cache_descriptors.bit_length()
+def slot_bits(cache):
+    return cache.bit_length()
 
 
 class Progress(data.StructLayout):
-    """How far a queue's cache is filled (written by `Receive`) or emptied (written by the walker).
+    """How far a queue's cache is filled (written by who fills it) or emptied (written by who reads it).
 
     Fields: `slot` the next one; `chain` number of the next chain.
     """
@@ -86,3 +87,31 @@ class WalkState(data.StructLayout):
 
     def initial(self):
         return self.const({"position": {"index": 0, "wrap": 1}})
+
+
+class TableState(data.StructLayout):
+    """State of one queue.
+
+    Fields
+    ------
+    read : next place to be taken in the cache of ring descriptors
+    slot, chain : next place to be given away in the cache of elements, number of the next buffer
+    index : elements of the table at hand that have been asked for
+    inside : the next ring descriptor belongs to a direct chain that has begun
+    asked : reads that have been issued, modulo twice the cache of elements
+    broken : the driver broke the rules: nothing is taken from this queue any more
+    """
+
+    def __init__(self, ring_bits, slot_bits):
+        super().__init__({"read": ring_bits, "slot": slot_bits, "chain": slot_bits, "index": 16, "inside": 1,
+                          "asked": slot_bits, "broken": 1})
+
+
+class TableCopy(data.StructLayout):
+    """Fields: `valid`; `queue`; `slot` place in the cache of elements; `chain` number of the first buffer that is not
+    complete with this element; `entry` the element. With `rewind` nothing is stored: the visible part of the cache
+    ends at `slot`, `chain` from now on."""
+
+    def __init__(self, queue_bits, slot_bits):
+        super().__init__({"valid": 1, "rewind": 1, "queue": queue_bits, "slot": slot_bits, "chain": slot_bits,
+                          "entry": BufferElement()})

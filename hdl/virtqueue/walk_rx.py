@@ -10,7 +10,7 @@ from hdl.stream import RegisterSlice
 
 from .measure import Measure
 from .receipts import Receipts
-from .spec import FRAME_BITS, Chain, Completion, DropCause, Frame, Position, Pulse, QueueConfig, Verdict
+from .spec import FRAME_BITS, BufferElement, Completion, DropCause, Frame, Position, Pulse, QueueConfig, Verdict
 from .stages import Progress, Rewind, WalkState, slot_bits
 
 __all__ = ["WalkReceive"]
@@ -32,7 +32,7 @@ class WalkReceive(wiring.Component):
     ----------
     queues, queue_bits : int
     cache, batch : int
-        descriptors cached per queue; most descriptors in a fetch
+        elements cached per queue; how many are kept free, at most half of it
     depth : int
         packets that may be under way between `writes` and `packet_sent`
 
@@ -87,7 +87,7 @@ class WalkReceive(wiring.Component):
             "cache_queue": Out(queue_bits),
             "cache_slot": Out(self.slot_bits - 1),
             "cache_enable": Out(1),
-            "cache": In(Chain()),
+            "cache": In(BufferElement()),
             "emptied_queue": In(queue_bits),
             "emptied": Out(self.slot_bits),
             "space": Out(Pulse(queue_bits)),
@@ -250,7 +250,7 @@ class WalkReceive(wiring.Component):
         m.d.comb += [after.eq(slot + 1), self._write.data.slot.eq(after), self._write.en.eq(1)]
         m.d.sync += [
             self._at.slot.eq(after),
-            self.space.valid.eq((after & (self.batch - 1)) == 0), self.space.queue.eq(self._frame.queue),
+            self.space.valid.eq((after & (self.batch // 2 - 1)) == 0), self.space.queue.eq(self._frame.queue),
         ]
 
     def _put(self, m, length, last):
@@ -272,7 +272,7 @@ class WalkReceive(wiring.Component):
         with m.If(piece != 0):
             self._put(m, piece, last=cut)
         with m.If((piece == 0) | self._writes.ready):
-            m.d.sync += [self._remaining.eq(self._remaining - piece), self._slots.eq(self._slots + 1),
+            m.d.sync += [self._remaining.eq(self._remaining - piece), self._slots.eq(self._slots + self.cache.ring),
                          self._spare.eq(spare)]
             with m.If(self.cache.last):
                 self._finish(m, spare)
@@ -283,8 +283,8 @@ class WalkReceive(wiring.Component):
 
     def _behind(self):
         """Position behind the element at hand."""
-        ends = self._end.index == self._last
-        return Cat(Mux(ends, 0, self._end.index + 1)[:15], self._end.wrap ^ ends)
+        ends = self.cache.ring & (self._end.index == self._last)
+        return Cat(Mux(ends, 0, self._end.index + self.cache.ring)[:15], self._end.wrap ^ ends)
 
     def _finish(self, m, spare):
         """The element at hand is the last of its chain: on to the next chain, and a receipt for this one."""
@@ -294,7 +294,7 @@ class WalkReceive(wiring.Component):
         m.d.comb += [
             after.chain.eq(at.chain + 1), after.position.eq(self._behind()),
             receipt.queue.eq(self._frame.queue), receipt.id.eq(self.cache.id),
-            receipt.length.eq(self._frame.length), receipt.slots.eq(self._slots + 1),
+            receipt.length.eq(self._frame.length), receipt.slots.eq(self._slots + self.cache.ring),
             receipt.filled.eq(~spare),
             self._receipts.valid.eq(1),
         ]

@@ -101,12 +101,12 @@ class WalkTransmit(wiring.Component):
             checked.address.eq(chain.address),
             checked.length.eq(Mux(bad, 0, chain.length)),
             checked.id.eq(chain.id),
-            checked.slots.eq(slots + 1),
+            checked.slots.eq(slots + chain.ring),
             checked.last.eq(chain.last),
             checked.drop.eq(bad),
             total.eq(Mux(chain.last, 0, sum)),
             was_bad.eq(bad & ~chain.last),
-            slots.eq(Mux(chain.last, 0, slots + 1)),
+            slots.eq(Mux(chain.last, 0, slots + chain.ring)),
         ]
 
     def _measure(self, m, checked, bad):

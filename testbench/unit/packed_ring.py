@@ -10,17 +10,27 @@ NEXT, WRITE, INDIRECT, AVAIL, USED = 1, 2, 4, 1 << 7, 1 << 15
 EVENT_ENABLE, EVENT_DISABLE, EVENT_DESC = 0, 1, 2
 
 
+class Indirect(list):
+    """Segments that go into an indirect table, at address `table`."""
+
+    def __init__(self, segments, table):
+        super().__init__(segments)
+        self.table = table
+
+
 @dataclass
 class Buffer:
-    """A chain given to the device: `segments` are (address, length, device-writable)."""
+    """A chain given to the device: `segments` are (address, length, device-writable); `table` is where they stand, or
+    None if they stand in the ring."""
     id: int
     index: int
     wrap: int
     segments: list
+    table: int | None = None
 
     @property
     def slots(self):
-        return len(self.segments)
+        return 1 if self.table is not None else len(self.segments)
 
     def bytes_of(self, writable):
         return sum(length for _, length, write in self.segments if write == writable)
@@ -77,9 +87,12 @@ class PackedRing:
     def publish(self, segments, rng, extra_flags=0):
         """Generator: one descriptor a step (some two with `flags_first`), the first one last; yields before each step.
         Returns the `Buffer`."""
-        assert len(segments) <= self.free
         id = self._ids.pop(rng.randrange(len(self._ids)))
-        buffer = Buffer(id, self.next_index, self.next_wrap, list(segments))
+        buffer = Buffer(id, self.next_index, self.next_wrap, list(segments), getattr(segments, "table", None))
+        assert buffer.slots <= self.free
+        if buffer.table is not None:
+            segments = [(buffer.table, self._fill(segments, rng), rng.getrandbits(1))]
+            extra_flags |= INDIRECT
         buffer.number = self._published
         self._published += 1
         self.slots_published += buffer.slots
@@ -106,6 +119,14 @@ class PackedRing:
         self.outstanding[id] = buffer
         self.order.append(buffer)
         return buffer
+
+    def _fill(self, segments, rng):
+        """The table; only WRITE counts of flags, and no id. Returns its bytes."""
+        content = b"".join(
+            struct.pack("<QIHH", address, length, rng.getrandbits(16), rng.getrandbits(16) & ~WRITE | WRITE * write)
+            for address, length, write in segments)
+        self.memory[segments.table:segments.table + len(content)] = content
+        return len(content)
 
     def wants_doorbell(self):
         """Whether the device asks for a doorbell for what was published since the last call."""

@@ -12,7 +12,8 @@ from testbench.unit.read_host import STATUS, Completer, Fault, Request, host_byt
 __all__ = ["CLIENT_NUMBER", "ReadBench", "random_traffic"]
 
 
-CLIENT_NUMBER = {"fetch_rx": 0, "fetch_tx": 1, "event_rx": 2, "event_tx": 3, "data_tx": 4, "control": 7}
+CLIENT_NUMBER = {"fetch_rx": 0, "fetch_tx": 1, "event_rx": 2, "event_tx": 3, "data_tx": 4, "table_rx": 5, "table_tx": 6,
+                 "control": 7}
 
 
 class Transaction:
@@ -307,12 +308,15 @@ def random_traffic(bench, count, *, largest, seed):
     rng = random.Random(seed)
     config = bench.config
     for _ in range(count):
-        client = rng.choice(["fetch_rx", "fetch_tx", "event_rx", "event_tx", "data_tx", "data_tx", "data_tx"])
+        client = rng.choice(["fetch_rx", "fetch_tx", "event_rx", "event_tx", "table_rx", "table_tx",
+                             *["data_tx"] * 4])
         queue = rng.randrange(config.pairs)
         if client.startswith("fetch"):
             bench.ask(client, queue, [16 * rng.randrange(1, config.fetch_batch + 1)], offsets=[16 * rng.randrange(256)])
         elif client.startswith("event"):
             bench.ask(client, queue, [4], offsets=[4 * rng.randrange(1024)])
+        elif client.startswith("table"):
+            bench.ask(client, queue, [16 * rng.randrange(1, config.read_bytes // 16 + 1)])
         else:
             pieces = [rng.choice([0, 1, 3, 12, 64, 72, rng.randrange(300), rng.randrange(largest)])
                       for _ in range(rng.choice([1, 1, 1, 2, 4]))]

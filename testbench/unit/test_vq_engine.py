@@ -11,8 +11,8 @@ from hdl.virtqueue.spec import DropCause
 from testbench.unit.packed_ring import INDIRECT
 from testbench.unit.vq_host import BUFFERS, Host
 
-SMALL = NicConfig(width=128, pairs=4, queue_size_max=64, cache_descriptors=8, fetch_batch=4, used_batch=4,
-                  used_timeout=30, tags=32, reserved_tags=8, read_bytes=128, max_mtu=1500, tx_buffer=8192,
+SMALL = NicConfig(width=128, pairs=4, queue_size_max=64, cache_descriptors=8, cache_elements=8, fetch_batch=4,
+                  used_batch=4, used_timeout=30, tags=32, reserved_tags=8, read_bytes=128, max_mtu=1500, tx_buffer=8192,
                   rx_buffer=8192)
 
 
@@ -137,6 +137,7 @@ def test_errors_stop_the_queue_only(what):
         host.driver(0, chains)
     else:
         host.driver(0, chains, extra_flags=INDIRECT)
+        host.indirect = False
     host.run(lambda: len(back) == len(chains) and host.errors)
     assert host.errors == 1 and not any(entry[0] == "data" and entry[2] == 0 for entry in host.log)
 

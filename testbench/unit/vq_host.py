@@ -11,7 +11,7 @@ from amaranth.sim import Simulator
 
 from hdl.dma.spec import DataContext, ReadStatus
 from hdl.virtqueue.engine import Direction, Engine
-from testbench.unit.packed_ring import PackedRing
+from testbench.unit.packed_ring import Indirect, PackedRing
 
 MEMORY = 1 << 20
 AREAS = 0x1000      # event suppression structures
@@ -47,16 +47,17 @@ class Host:
     stall : how often a stream is not ready or not valid
     latency : of fetches, (min, max) cycles; one outside makes races likely
     event_index, in_order : VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER
+    indirect : VIRTIO_F_INDIRECT_DESC is negotiated
     """
 
     def __init__(self, config, direction, sizes, *, seed, stall=0.2, latency=(5, 60), suppress=True, head_only=False,
-                 shift=9, parts=8, notification_data=False, event_index=False, in_order=False):
+                 shift=9, parts=8, notification_data=False, event_index=False, in_order=False, indirect=True):
         self.config, self.direction, self.seed = config, direction, seed
         self.dut = Engine(config, direction, suppress=suppress)
         self.rng = random.Random(seed)
         self.stall, self.latency = stall, latency
         self.shift, self.parts = shift, parts
-        self.notification_data = notification_data
+        self.notification_data, self.indirect = notification_data, indirect
         self.event_index, self.in_order = event_index, in_order
         self.memory = bytearray(MEMORY)
         self.now = 0
@@ -64,6 +65,7 @@ class Host:
         self.fetch_count = self.fetched = self.errors = 0
         self.fetch_status = lambda queue: ReadStatus.OK
         self.follows = 0.3      # how often a completion says that another is behind
+        self.table_status = lambda queue: ReadStatus.OK
         self.log, self.events, self.verdicts = [], [], []
         self.begin(sizes, head_only)
 
@@ -74,6 +76,8 @@ class Host:
                       for n, size in enumerate(sizes)]
         self.fetches = [[] for _ in sizes]
         self.beats = []
+        self.tables = [[] for _ in sizes]
+        self.table_beats = []
         self.posted = []             # (time accepted, address, bytes)
         self.invisible = []
         self.visible_at = 0
@@ -104,6 +108,7 @@ class Host:
         ctx.set(dut.features.notification_data, self.notification_data)
         ctx.set(dut.features.event_index, self.event_index)
         ctx.set(dut.features.in_order, self.in_order)
+        ctx.set(dut.features.indirect, self.indirect)
         ctx.set(dut.live, 1)
         ctx.set(dut.max_payload, 1)
         ctx.set(dut.msix_enable, 1)
@@ -117,8 +122,9 @@ class Host:
         self.drivers, self.quiesced = [], True
         ctx.set(dut.quiesce, 1)
         self.quiet_since = self.now
-        while not ctx.get(dut.idle) or any(self.fetches) or self.beats or self.posted or self.asked or self.answering \
-                or self.finishing or self.completions or self.writing or self.sent or self.asking or self.ringing:
+        while not ctx.get(dut.idle) or any(self.fetches) or self.beats or any(self.tables) or self.table_beats \
+                or self.posted or self.asked or self.answering or self.finishing or self.completions \
+                or self.writing or self.sent or self.asking or self.ringing:
             assert self.now < self.quiet_since + 2000, f"not quiet (seed {self.seed})"
             await self.cycle(ctx)
         ctx.set(dut.used_accepted, 0)
@@ -183,7 +189,7 @@ class Host:
                     if check:
                         assert (length, written) == (getattr(buffer, "filled", 0), hasattr(buffer, "filled"))
                     back.append(buffer)
-                if publishing is None and waiting and len(waiting[0]) <= ring.free and unannounced < most:
+                if publishing is None and waiting and slots_of(waiting[0]) <= ring.free and unannounced < most:
                     publishing = ring.publish(waiting.pop(0), rng, extra_flags)
                     next(publishing)
                 elif publishing is not None and rng.random() < pace:
@@ -235,6 +241,7 @@ class Host:
         for driver in self.drivers:
             next(driver, None)
         self._fetches(ctx, now, taken)
+        self._tables(ctx, now, taken)
         self._used(ctx, now)
         self._event(ctx, now, taken)
         self._arrive(self.doorbells, self.ringing, now)
@@ -262,12 +269,12 @@ class Host:
         while self.invisible and self.invisible[0][0] <= now:
             _, address, content = self.invisible.pop(0)
             self.memory[address:address + len(content)] = content
-        for fetches in self.fetches:
+        for fetches in self.fetches + self.tables:
             for fetch in fetches:
                 fetch.sample(self.memory, now)
 
     def _fetches(self, ctx, now, taken):
-        dut, beat_bytes = self.dut, self.config.bytes_per_beat
+        dut = self.dut
         command = self.take(ctx, dut.fetch_reads)
         if command is not None:
             self._check_fetch(command)
@@ -276,21 +283,50 @@ class Host:
             self.fetched += command.length // 16
             self.log.append(("fetch", now, command.queue, command.length // 16))
         if not self.beats and ctx.get(dut.fetch_room):
-            heads = [f[0] for f in self.fetches if f and f[0].ready < now]
-            if heads:
-                fetch = self.rng.choice(heads)
-                self.fetches[fetch.queue].pop(0)
-                pieces = range(0, fetch.length, beat_bytes)
-                for at in pieces:
-                    content = bytes(fetch.data[at:at + beat_bytes])
-                    self.beats.append({
-                        "data": int.from_bytes(content, "little"), "bytes": len(content), "first": at == 0,
-                        "last": at == pieces[-1], "queue": fetch.queue, "status": self.fetch_status(fetch.queue),
-                        "context": fetch.context})
+            self.beats += self._answer(self.fetches, self.fetch_status, now)
         if self.give(ctx, dut.fetch_beats, self.beats):
             taken.append(dut.fetch_beats)
             if self.beats.pop(0)["last"]:
                 self.log.append(("fetched", now))
+
+    def _answer(self, reads, status, now):
+        """Beats of a read that is complete and the oldest of its queue; none if there is no such read."""
+        heads = [f[0] for f in reads if f and f[0].ready < now]
+        if not heads:
+            return []
+        read = self.rng.choice(heads)
+        reads[read.queue].pop(0)
+        beat_bytes, status = self.config.bytes_per_beat, status(read.queue)
+        pieces = range(0, read.length, beat_bytes)
+        contents = [bytes(read.data[at:at + beat_bytes]) for at in pieces]
+        return [{"data": int.from_bytes(content, "little"), "bytes": len(content), "first": at == 0,
+                 "last": at == pieces[-1], "queue": read.queue, "status": status, "context": read.context}
+                for at, content in zip(pieces, contents)]
+
+    def _tables(self, ctx, now, taken):
+        dut = self.dut
+        command = self.take(ctx, dut.table_reads)
+        if command is not None:
+            self._check_table(command)
+            self.tables[command.queue].append(Fetch(command, now, self.rng, self.latency, self.visible_at))
+            self.log.append(("table", now, command.queue, command.length // 16))
+        if not self.table_beats and ctx.get(dut.table_room):
+            self.table_beats += self._answer(self.tables, self.table_status, now)
+        if self.give(ctx, dut.table_beats, self.table_beats):
+            taken.append(dut.table_beats)
+            if self.table_beats.pop(0)["last"]:
+                self.log.append(("tabled", now))
+
+    def _check_table(self, command):
+        """Within a table of an outstanding buffer, and not beyond a multiple of the largest read."""
+        end, most = command.address + command.length, self.config.read_bytes
+        assert command.length and command.length % 16 == 0 and command.last and not command.more
+        assert (command.address & ~15) // most == ((end - 1) & ~15) // most or command.address % 16
+        assert command.length <= most
+        ring = self.rings[command.queue]
+        assert self.quiesced or any(
+            table <= command.address and end <= table + 16 * len(buffer.segments)
+            for buffer in ring.outstanding.values() for table in [buffer.table] if table is not None)
 
     def _check_fetch(self, command):
         ring = self.rings[command.queue]
@@ -435,6 +471,10 @@ class Host:
                 left -= expected[-1][1]
         assert left == 0 and joined(pieces) == joined(expected)
         buffer.filled = frame["length"]
+
+
+def slots_of(chain):
+    return 1 if isinstance(chain, Indirect) else len(chain)
 
 
 def requests(address, length, shift):

@@ -18,7 +18,8 @@ class TableTake(wiring.Component):
     """Serves the queues that have ring descriptors, in turn, each in ring order.
 
     A direct descriptor takes 1 cycle and is handed to `copy`; a table takes 2 cycles for each read, of at most
-    `read_bytes` and not beyond a multiple of it; and each turn takes 1 more. A turn ends after `TURN` of these. Places
+    `read_bytes` and not beyond a multiple of it; and each turn takes 1 or 2 more. A turn ends after `TURN` of
+    these. Places
     in the cache of elements are reserved here, so what was asked for always finds room. Where they don't suffice for
     the rest of a table, nor for half a batch, the queue waits by itself until the walker tells of `space`; since the
     walker begins a chain when less than a batch is free, somebody always goes on.
@@ -136,6 +137,13 @@ class TableTake(wiring.Component):
                 self._take(m)
             with m.State("ISSUE"):
                 self._issue(m)
+            with m.State("AGAIN"):
+                # Where that can't be done, because just now something arrived, there is another turn.
+                m.d.comb += self._again.eq(1)
+                with m.If(self._again_ready):
+                    m.next = "TURN"
+                with m.Else():
+                    m.next = "TAKE"
             self._rewind(m)
         with m.If(self.init.valid):
             m.d.comb += [write.addr.eq(self.init.queue), write.data.eq(0), write.en.eq(1)]
@@ -256,9 +264,7 @@ class TableTake(wiring.Component):
         with m.If(finished & (self.progress.slot == after.read)):
             m.next = "TURN"
         with m.Elif(self._turn == self.TURN - 1):
-            m.d.comb += self._again.eq(1)
-            with m.If(self._again_ready):
-                m.next = "TURN"
+            m.next = "AGAIN"
 
     def _rewind(self, m):
         """States in which a rewind takes effect: here and for the walker, then for `Receive`."""

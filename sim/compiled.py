@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .simulators import BUILD, ROOT, SimulatorError, digest_of, find_compiler, icarus_path, verilator_include
+from .simulators import BUILD, ROOT, SimulatorError, digest_of, find_compiler, icarus_include, verilator_include
 
 __all__ = ["compile_cached", "environment_library"]
 
@@ -14,12 +14,16 @@ SOURCES = ROOT / "testbench" / "bfm" / "compiled"
 OPTIONS = ["-std=c++17", "-O2", "-ffp-contract=off"]
 
 
-def environment_library():
-    """Path of the library of `CompiledEnvironment`. Raises `SimulatorError`."""
+def environment_library(simulator):
+    """Path of the library of `CompiledEnvironment` for a simulator. Raises `SimulatorError`."""
     sources = sorted(SOURCES.glob("*.cpp"))
     content = [path.read_bytes() for path in sorted(SOURCES.glob("*.h")) + sources]
-    return compile_cached("libcard.so", [*OPTIONS, "-fPIC", "-shared", f"-I{_vpi_headers()}", *map(str, sources)],
-                          content)
+    if simulator == "verilator":
+        include = verilator_include()
+        options = ["-DDIRECT_PORTS", f"-I{include}", f"-I{include / 'vltstd'}"]
+    else:
+        options = [f"-I{icarus_include()}"]
+    return compile_cached("libcard.so", [*OPTIONS, *options, "-fPIC", "-shared", *map(str, sources)], content)
 
 
 def compile_cached(name, arguments, content):
@@ -39,14 +43,3 @@ def compile_cached(name, arguments, content):
                 raise SimulatorError(f"{compiler} could not build {name}: {line}")
             Path(f"{result}.new").rename(result)
     return result
-
-
-def _vpi_headers():
-    """Folder of `vpi_user.h`: every simulator has one, and they agree."""
-    try:
-        folder = verilator_include() / "vltstd"
-    except SimulatorError:
-        folder = icarus_path().parent.parent / "include" / "iverilog"
-    if not (folder / "vpi_user.h").exists():
-        raise SimulatorError(f"no vpi_user.h in {folder}")
-    return folder

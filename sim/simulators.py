@@ -21,7 +21,7 @@ from cocotb_tools import runner as cocotb_runner
 from .lz4 import Lz4Error, lz4_arguments
 
 __all__ = ["BUILD", "ROOT", "Build", "Outcome", "SimulatorError", "build", "check_simulator", "digest_of",
-           "find_compiler", "icarus_path", "run", "verilator_include", "verilator_path"]
+           "find_compiler", "icarus_include", "icarus_path", "run", "verilator_include", "verilator_path"]
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,6 +63,14 @@ def verilator_include():
     if not found:
         raise SimulatorError(f"no headers beside {verilator_path()}")
     return found[0]
+
+
+def icarus_include():
+    """Folder of Icarus's headers."""
+    folder = icarus_path().parent / "include" / "iverilog"
+    if not (folder / "vpi_user.h").exists():
+        raise SimulatorError(f"no vpi_user.h in {folder}")
+    return folder
 
 
 def icarus_path():
@@ -181,7 +189,8 @@ def _arguments(simulator, waves, optimise):
     """What the simulator's compiler is told."""
     if simulator == "icarus":
         return ["-g2012" if waves else "-g2005"]    # cocotb's dump module uses strings
-    arguments = ["-Wno-fatal", "-Wno-lint", "-Wno-PROCASSINIT", "--x-assign", "fast", "--x-initial", "fast"]
+    arguments = ["-Wno-fatal", "-Wno-lint", "-Wno-PROCASSINIT", "--x-assign", "fast", "--x-initial", "fast",
+                 "-LDFLAGS", "-rdynamic"]       # testbench.bfm.compiled looks up the ports' memory
     if optimise:
         arguments += ["-O3", "-CFLAGS", "-O2", "-MAKEFLAGS", "OPT_FAST=-O2"]
     if waves:

@@ -37,7 +37,7 @@ def test_the_compiled_environment_agrees_in_every_cycle(tmp_path, simulator):
             pytest.skip(f"no second simulator: {error}")
     ours = _cycles(tmp_path, simulator, 7)
     assert len(ours["sent"]) == len(ours["received"]) == 40
-    assert _cycles(tmp_path, simulator, 7, compiled=str(environment_library())) == ours
+    assert _cycles(tmp_path, simulator, 7, compiled=str(environment_library(simulator))) == ours
 
 
 def test_another_seed_is_another_run(tmp_path):

@@ -1,4 +1,7 @@
-"""The models of host and MAC at the ports of a card without anything inside, which the bench plays itself."""
+"""The models of host and MAC at the ports of a card without anything inside, which the bench plays itself.
+
+With `compiled` among the settings of the run they are those of `CompiledEnvironment`.
+"""
 
 import random
 
@@ -23,8 +26,11 @@ from testbench.bfm import (
     TlpSink,
     TlpSource,
 )
+from testbench.bfm.compiled import CompiledEnvironment
+from testbench.bfm.loop import CycleLoop
 from testbench.bfm.streams import EthSink
 from testbench.bfm.tlp import completion, memory_read, memory_write, message
+from testbench.system.case import settings
 
 DEVICE = 0x3b00
 
@@ -35,22 +41,29 @@ class Card:
     def __init__(self, dut, **options):
         dut.direct.value = 0
         self.dut = dut
-        self.env = env = Environment(dut, **{"profile": fixed(400), **options})
+        library = settings().get("compiled")
+        if library:
+            self.env = env = CompiledEnvironment(dut, library=library, **{"profile": fixed(400), **options})
+        else:
+            self.env = env = Environment(dut, **{"profile": fixed(400), **options})
+        self.loop = loop = CycleLoop(dut.clk) if library else env.loop
         self.host = env.host
         self.memory = env.memory
-        self.rq = TlpSource(dut, "dev_rq", dut.clk, env.loop)
-        self.cc = TlpSource(dut, "dev_cc", dut.clk, env.loop)
-        self.cq = TlpSink(dut, "dev_cq", dut.clk, env.loop)
-        self.rc = TlpSink(dut, "dev_rc", dut.clk, env.loop)
-        self.eth_tx = EthSource(dut, "dev_eth_tx", dut.clk, env.loop)
-        self.eth_rx = EthSink(dut, "dev_eth_rx", dut.clk, env.loop, continuous=False)
+        self.rq = TlpSource(dut, "dev_rq", dut.clk, loop)
+        self.cc = TlpSource(dut, "dev_cc", dut.clk, loop)
+        self.cq = TlpSink(dut, "dev_cq", dut.clk, loop)
+        self.rc = TlpSink(dut, "dev_rc", dut.clk, loop)
+        self.eth_tx = EthSource(dut, "dev_eth_tx", dut.clk, loop)
+        self.eth_rx = EthSink(dut, "dev_eth_rx", dut.clk, loop, continuous=False)
         self.times = {}
         for name in ("rq", "rc"):
-            TlpMonitor(dut, name, dut.clk, env.loop,
+            TlpMonitor(dut, name, dut.clk, loop,
                        callback=lambda tlp, name=name: self.times.setdefault(name, []).append(env.now))
 
     async def start(self):
         await self.env.start()
+        if self.loop is not self.env.loop:
+            self.loop.start()
         rules = self.host.rules
         rules.mps, rules.bus_master, rules.extended_tags, rules.requester = 256, True, True, DEVICE
         self.base = self.memory.allocate(1 << 16, align=4096)
@@ -300,7 +313,7 @@ async def frames_at_a_line_rate(dut):
         mac.send(bytes(60))
         card.eth_tx.append(Frame(bytes(60)))
     received = []
-    EthMonitor(dut, "eth_rx", dut.clk, card.env.loop, callback=received.append)
+    EthMonitor(dut, "eth_rx", dut.clk, card.loop, callback=received.append)
     await card.until(lambda: len(received) == 50 and len(mac.captured) == 50)
     cycles = 84 * 8 / 10 / 4
     assert abs((received[-1].first - received[0].first) / 49 - cycles) < 0.05

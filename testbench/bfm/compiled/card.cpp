@@ -69,6 +69,7 @@ public:
 
     void start() {
         cycle = -1;
+        clock_.write(0u);
         wait();
     }
 
@@ -149,7 +150,7 @@ private:
     Hear hear_;
     int64_t half_period_;
     uint64_t generation_;
-    Pin clock_;
+    VpiPin clock_;      // writing it tells the simulator that there is something to do
     Input np_ready_;
     bool high_ = false, news_ = false, stopped_ = false;
 };

@@ -85,8 +85,9 @@ class _Counted:
 class CompiledCore:
     """The library as `HostCore`."""
 
-    def __init__(self, library):
+    def __init__(self, library, link):
         self._library = library
+        self.link = link
         self.rules = CompiledRules(library)
         self.statistics = CompiledStatistics(library)
         self.on_message = []
@@ -164,7 +165,7 @@ class _Stream:
 
 class CompiledHost(Host):
     def _surround(self, environment, clock, options):
-        self.core = CompiledCore(environment.library)
+        self.core = CompiledCore(environment.library, environment.link)
         self.rq, self.cc = _Stream(environment, RQ_FREE), _Stream(environment)
         self.cq, self.rc = _Stream(environment, CQ_IDLE), _Stream(environment, RC_IDLE)
 
@@ -211,7 +212,7 @@ class CompiledEnvironment(Environment):
 
     def _surround(self, *, link, profile, rcb64, seed, gbps, loopback, memory):
         memory = self.memory = memory or WatchedMemory()
-        link = link if isinstance(link, Link) else Link(link)
+        self.link = link = link if isinstance(link, Link) else Link(link)
         settings = SettingsEntry(cycle_ns=self.period_ns, spec=link.spec_bytes(self.period_ns),
                                  hard=link.hard_bytes(self.period_ns), slack=SLACK, rcb64=rcb64,
                                  half_period=get_sim_steps(self.period_ns / 2, "ns"))
@@ -233,8 +234,11 @@ class CompiledEnvironment(Environment):
         self.library.card_pause(self.host.rq.paused, self.host.cc.paused, self.mac.sink.paused)
 
     async def _complain(self):
-        await self._failed.wait()
-        raise self._failure
+        try:
+            await self._failed.wait()
+            raise self._failure
+        finally:        # at the end of the test, too: nothing of it may go on in the next one
+            self.library.card_stop()
 
     def _hear(self, event, number, time, data, length):
         try:

@@ -34,7 +34,6 @@ __all__ = ["Bench", "main"]
 RESULTS = BUILD
 WARM_UP_NS = 20_000
 WINDOW_NS, QUICK_NS = 40_000, 20_000
-SPEED_WINDOW_NS = 100_000
 WINDOW_PACKETS = 200                # where they are so long that the window has fewer, it is longer
 LATENCY_FRAMES, QUICK_FRAMES = 100, 20
 
@@ -100,7 +99,7 @@ class Bench:
         """How fast the testbench runs this row, and the RTL alone; see `measure_speed`."""
         def run_once(job):
             return self._run(row, "job_bench", {"direction": row.direction, "warm_up_ns": WARM_UP_NS,
-                                                "window_ns": SPEED_WINDOW_NS, **job})[1]
+                                                "window_ns": 2 * self.window_ns, **job})[1]
         return measure_speed(run_once, self._built[row.config][2], RESULTS / "bench" / str(row) / "record.bin")
 
     def latency(self, row):

@@ -2,14 +2,19 @@
 
 import itertools
 import json
+import struct
 
 import pytest
 
 from hdl.config import NicConfig
+from hdl.generate import configuration
 from model.link import Link, Policy, Traffic
 from sim import bench
 from sim.bench_plot import plot_sizes
 from sim.bench_rows import Row, rows
+from sim.reference import build_reference, run_reference
+from sim.rtl import TOP, verilog_of
+from sim.simulators import build
 
 COUNTED = {
     "sent": [1000, 2000], "received": [1000, 1000], "warm_up_ns": 20_000, "window_ns": 100_000,
@@ -96,7 +101,29 @@ def test_rows_of_the_smallest_card(capsys, monkeypatch, tmp_path):
     assert idle["reads"] == [2]
     assert 30 < idle["transmit"]["min"] <= idle["transmit"]["max"] < 90 > idle["used"]["max"] > 5
     assert 10 < idle["message"]["min"] <= idle["message"]["max"] < 60
-    assert "written to" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "written to" in said and "simulation at saturation" in said
+    speed, = result["speed"]
+    assert speed["ratio"] == pytest.approx(speed["testbench_hz"] / speed["reference_hz"])
+    assert 0.05 < speed["ratio"] < 1
+    _reference_notices(tmp_path / "bench" / str(Row(group="sizes", direction="both", config="tiny")) / "record.bin")
+
+
+def _reference_notices(record):
+    """What the RTL alone sends is compared, beat by beat."""
+    config = configuration("tiny")
+    program = build_reference(build("verilator", TOP, [verilog_of(config)], label=config.name))
+    good = record.read_bytes()
+    assert run_reference(program, record) > 0
+    header = struct.unpack_from("<4I", good)
+    beats = 16 + header[2]
+    middle = beats + 8 + 4          # of the first beat: its second word
+    for bad in (good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1:],              # another value
+                good[:beats] + struct.pack("<I", 1) + good[beats + 4:],                     # another cycle
+                struct.pack("<4I", *header[:3], 0) + good[16:beats]):                       # no beat at all
+        record.write_bytes(bad)
+        with pytest.raises(AssertionError, match="not as recorded"):
+            run_reference(program, record)
 
 
 def test_the_picture_has_every_line(tmp_path):

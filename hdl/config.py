@@ -48,6 +48,7 @@ class NicConfig:
     max_mtu: int = _parameter(9000, "largest mtu the frame buffers are built for")
     tx_buffer: int = _parameter(32768, "bytes of frames between the DMA and the wire, transmit")
     rx_buffer: int = _parameter(65536, "bytes of frames between the wire and the DMA, receive")
+    flow_entries: int = _parameter(4096, "flows remembered, so that frames come to the queue pair that sent theirs")
     # Completer
     cq_np_depth: int = _parameter(32, "non-posted requests that may wait inside while cc is stalled")
     clock_hz: int = _parameter(250_000_000, "nominal clock, the base of every timer")
@@ -85,6 +86,8 @@ class NicConfig:
             value = getattr(self, name)
             check(_is_power_of_2(value) and value >= 2 * self.max_frame,
                   f"{name} must be a power of 2 that holds two of the largest frames, not {value!r}")
+        check(_is_power_of_2(self.flow_entries) and 16 <= self.flow_entries <= 65536,
+              f"flow_entries must be a power of 2 from 16 to 65536, not {self.flow_entries!r}")
         check(self.cq_np_depth >= 32, f"cq_np_depth must be at least 32, not {self.cq_np_depth!r}")
 
     # Derived values, each with its meaning; nothing else computes them again.
@@ -143,7 +146,7 @@ PRESETS = {
     # Small enough for Icarus, and odd enough to hit every limit soon; the largest ring costs nothing here.
     "tiny": NicConfig(name="tiny", width=128, pairs=1, queue_size_max=32768, cache_descriptors=16, cache_elements=16,
                       fetch_batch=8, used_batch=4, used_timeout=64, tags=32, read_bytes=256, reserved_tags=8,
-                      max_mtu=2000, tx_buffer=8192, rx_buffer=8192),
+                      max_mtu=2000, tx_buffer=8192, rx_buffer=8192, flow_entries=64),
     "default": NicConfig(),
     "full": NicConfig(name="full", pairs=128, cache_descriptors=64, cache_elements=64),
 }

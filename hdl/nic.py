@@ -219,6 +219,9 @@ class VirtioNetNic(wiring.Component):
             rx.frames_behind.eq(receive.behind),
             receive.enable.eq(device.live),
             receive.mtu.eq(device.mtu_shown),
+            # A driver that has not asked for more uses the first pair (VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET).
+            receive.active_pairs.eq(1),
+            receive.sent.eq(transmit.flow),
             self.eth_tx_tdata.eq(transmit.eth_tx_tdata),
             self.eth_tx_tkeep.eq(transmit.eth_tx_tkeep),
             self.eth_tx_tvalid.eq(transmit.eth_tx_tvalid),
@@ -274,7 +277,8 @@ class VirtioNetNic(wiring.Component):
             reads.discard.eq(quiesce), writes.discard.eq(quiesce), mux.discard.eq(quiesce),
             receive.flush.eq(quiesce), transmit.discard.eq(quiesce), interrupts.quiesce.eq(quiesce),
             # A read without an answer keeps its tag over a reset of the device: the answer may still come.
-            reads.clear.eq(clear & device.flr_busy), transmit.clear.eq(clear), msix.clear.eq(clear),
+            reads.clear.eq(clear & device.flr_busy),
+            transmit.clear.eq(clear), receive.clear.eq(clear), msix.clear.eq(clear),
             msix.reset_table.eq(completer.flr),
         ]
         negotiated = {"notification_data": Feature.NOTIFICATION_DATA, "event_index": Feature.EVENT_IDX,

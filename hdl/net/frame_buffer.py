@@ -21,10 +21,12 @@ class FrameBuffer(wiring.Component):
         bits per row
     size : int
         bytes, a power of 2
+    sideband : dict
+        further fields of a row
 
     Attributes
     ----------
-    row : In(PacketBeat(width)); write : In(1)
+    row : In(PacketBeat(width, sideband)); write : In(1)
         put `row` behind the rows written; only while `used` is below `rows`
     commit : In(1)
         all rows written, that of this cycle included, become readable
@@ -34,24 +36,24 @@ class FrameBuffer(wiring.Component):
         rows occupied, committed or not
     empty : Out(1)
         no committed row inside
-    o : Out(stream(PacketBeat(width)))
+    o : Out(stream(PacketBeat(width, sideband)))
     """
 
-    def __init__(self, width, size):
-        self.width = width
+    def __init__(self, width, size, sideband=None):
+        self.shape = PacketBeat(width, sideband)
         self.rows = size * 8 // width
         if self.rows < 4 or self.rows & (self.rows - 1):
             raise ValueError(f"a frame buffer of {width} bits a row takes a power of 2 of rows, at least 4; "
                              f"{size!r} bytes are {self.rows}")
         super().__init__({
-            "row": In(PacketBeat(width)), "write": In(1), "commit": In(1), "abort": In(1),
+            "row": In(self.shape), "write": In(1), "commit": In(1), "abort": In(1),
             "used": Out(range(self.rows + 1)), "empty": Out(1),
-            "o": Out(stream.Signature(PacketBeat(width))),
+            "o": Out(stream.Signature(self.shape)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.storage = storage = memory.Memory(shape=PacketBeat(self.width), depth=self.rows, init=[])
+        m.submodules.storage = storage = memory.Memory(shape=self.shape, depth=self.rows, init=[])
         writer, reader = storage.write_port(), storage.read_port()
 
         # Positions count twice around, so that full and empty differ.

@@ -44,8 +44,10 @@ class Ingest(wiring.Component):
         frames that are under way or begin while 1 are dropped
     full : In(1)
         the frame buffer takes no more rows
-    write, commit, abort : Out(1); row : Out(PacketBeat(width))
-        to the `FrameBuffer`
+    row : Out(PacketBeat(width)); seen : Out(1)
+        the beat that came a cycle ago; there was one, whether it is written or not
+    write, commit, abort : Out(1)
+        with `row` to the `FrameBuffer`
     bytes : Out(17)
         with `commit`: bytes of the frame
     dropped_disabled, dropped_bad, dropped_runt, dropped_oversize, dropped_overflow : Out(1)
@@ -59,7 +61,8 @@ class Ingest(wiring.Component):
             "tdata": In(width), "tkeep": In(width // 8), "tvalid": In(1), "tlast": In(1), "tuser": In(1),
             "tready": Out(1),
             "mtu": In(16), "live": In(1), "flush": In(1), "full": In(1),
-            "write": Out(1), "commit": Out(1), "abort": Out(1), "row": Out(PacketBeat(width)), "bytes": Out(17),
+            "row": Out(PacketBeat(width)), "seen": Out(1),
+            "write": Out(1), "commit": Out(1), "abort": Out(1), "bytes": Out(17),
             **{f"dropped_{cause}": Out(1) for cause in DROP_CAUSES},
         })
         self._lanes = width // 8
@@ -87,6 +90,7 @@ class Ingest(wiring.Component):
         drop = Signal()
         m.d.comb += [
             drop.eq(Cat(now.values()).any()),
+            self.seen.eq(valid),
             self.write.eq(valid & ~drop),
             self.commit.eq(valid & ~drop & beat.last),
             self.abort.eq(valid & drop),

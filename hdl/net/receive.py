@@ -5,24 +5,20 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..stream import PacketBeat, Queue
+from .flow import SentFlow
 from .frame_buffer import FrameBuffer
 from .header import HeaderInsert, ReceiveHeader
 from .ingest import DROP_CAUSES, Ingest
+from .offer import FrameInfo, FrameOffer
+from .parse import HeaderParser
 from .spec import HEADER_SIZES
 from .steer import Steer
 
-__all__ = ["FrameInfo", "Receive", "Verdict"]
+__all__ = ["Receive", "Verdict"]
 
 
 # Verdicts that may be given ahead of the frames' bytes.
 VERDICTS = 8
-
-
-class FrameInfo(data.StructLayout):
-    """A frame that waits for its verdict: `queue` local index; `length` bytes, virtio_net_hdr included."""
-
-    def __init__(self, pair_bits):
-        super().__init__({"queue": pair_bits, "length": 16})
 
 
 class Verdict(data.Struct):
@@ -31,11 +27,12 @@ class Verdict(data.Struct):
 
 
 class Receive(wiring.Component):
-    """Frames from the wire: judged, stored, offered to the queue engine, and given out behind their header.
+    """Frames from the wire: judged, stored, offered to the queue of their flow, and given out behind their header.
 
     Frames are offered in order of arrival as soon as they are complete, well ahead of the verdicts; the verdicts, in
-    the same order, may be given ahead of the bytes. From the last beat on the wire to `frames`: 3 cycles; from a
-    verdict to the first beat of `data`: 2 cycles. A packet leaves in consecutive cycles if taken so, and the next one
+    the same order, may be given ahead of the bytes. From the last beat on the wire to `frames`: 3 cycles, or 6 after
+    the frame's 128th byte or its last, whichever comes first, if that is later; from a verdict to the first beat of
+    `data`: 2 cycles. A packet leaves in consecutive cycles if taken so, and the next one
     right behind it: one of 60 bytes on the wire every 2 cycles at 512 bits. A rejected frame costs a cycle per beat.
 
     While `flush` is 1, arriving frames are dropped, frames inside are thrown away, the one offered included (the only
@@ -56,6 +53,10 @@ class Receive(wiring.Component):
         68 to 65535; more than config.max_mtu counts as config.max_mtu
     enable : In(1)
         the device is live; frames that begin while 0 are dropped
+    active_pairs : In(range(pairs + 1))
+        pairs in use, at least 1; frames are offered for queues below that; one offered already stays as it is
+    sent : In(SentFlow(pair_bits))
+        a frame was sent, see `Steer`
     frames : Out(stream(FrameInfo(pair_bits)))
     behind : Out(1)
         while `frames` is valid: another frame waits behind that one
@@ -65,7 +66,9 @@ class Receive(wiring.Component):
         header and bytes of the accepted frames
     flush : In(1)
     idle : Out(1)
-        no complete frame inside
+        no complete frame inside, and flows forgotten after `clear`
+    clear : In(1)
+        forget the flows
     received, received_bytes : Out
         pulse: a frame was stored; its bytes
     dropped_disabled, dropped_bad, dropped_runt, dropped_oversize, dropped_overflow : Out(1)
@@ -81,10 +84,11 @@ class Receive(wiring.Component):
             "eth_rx_tdata": In(config.width), "eth_rx_tkeep": In(config.bytes_per_beat), "eth_rx_tvalid": In(1),
             "eth_rx_tready": Out(1), "eth_rx_tlast": In(1), "eth_rx_tuser": In(1),
             "mtu": In(16), "enable": In(1),
+            "active_pairs": In(range(config.pairs + 1)), "sent": In(SentFlow(config.pair_bits)),
             "frames": Out(stream.Signature(FrameInfo(config.pair_bits))), "behind": Out(1),
             "verdicts": In(stream.Signature(Verdict)),
             "data": Out(stream.Signature(PacketBeat(config.width))),
-            "flush": In(1), "idle": Out(1),
+            "flush": In(1), "idle": Out(1), "clear": In(1),
             "received": Out(1), "received_bytes": Out(range(config.max_frame + 1)),
             **{f"dropped_{cause}": Out(1) for cause in DROP_CAUSES},
         })
@@ -103,9 +107,9 @@ class Receive(wiring.Component):
             buffer.write.eq(ingest.write), buffer.row.eq(ingest.row),
             buffer.commit.eq(ingest.commit), buffer.abort.eq(ingest.abort),
         ]
-        infos = self._offer(m, ingest, buffer.rows)
+        steer, offer = self._offer(m, ingest, buffer.rows)
         verdicts, insert = self._deliver(m, buffer)
-        m.d.comb += self.idle.eq(buffer.empty & ~infos.o.valid & (infos.level == 0) & ~verdicts.o.valid & insert.idle)
+        m.d.comb += self.idle.eq(buffer.empty & offer.idle & ~verdicts.o.valid & insert.idle & ~steer.clearing)
         for cause in DROP_CAUSES:
             m.d.comb += getattr(self, f"dropped_{cause}").eq(getattr(ingest, f"dropped_{cause}"))
         m.d.sync += [self.received.eq(ingest.commit), self.received_bytes.eq(ingest.bytes)]
@@ -113,20 +117,22 @@ class Receive(wiring.Component):
 
     def _offer(self, m, ingest, rows):
         """Lengths and queues of the frames, ahead of their bytes. A frame takes a row at least, so there is room."""
-        shape = FrameInfo(self.config.pair_bits)
+        config = self.config
+        m.submodules.parser = parser = HeaderParser(config.width)
+        m.submodules.steer = steer = Steer(config.pairs, config.pair_bits, config.flow_entries)
         # Two more frames may stand in the buffer's output stages.
-        m.submodules.infos = infos = Queue(shape, rows + 2, block=True)
-        m.submodules.steer = steer = Steer(self.config.pair_bits)
+        m.submodules.offer = offer = FrameOffer(config.pairs, config.pair_bits, rows + 2)
+        wiring.connect(m, offer.frames, wiring.flipped(self.frames))
         m.d.comb += [
-            infos.i.valid.eq(ingest.commit),
-            infos.i.payload.queue.eq(steer.queue),
-            infos.i.payload.length.eq(ingest.bytes + self.header_bytes),
-            self.frames.payload.eq(infos.o.payload),
-            self.frames.valid.eq(infos.o.valid & ~self.flush),
-            infos.o.ready.eq(self.frames.ready | self.flush),
-            self.behind.eq(infos.level > 1),
+            parser.beat.eq(ingest.row), parser.taken.eq(ingest.seen),
+            steer.valid.eq(parser.valid), steer.headers.eq(parser.headers),
+            steer.sent.eq(self.sent), steer.active_pairs.eq(self.active_pairs), steer.clear.eq(self.clear),
+            offer.ended.eq(ingest.seen & ingest.row.last), offer.kept.eq(ingest.commit),
+            offer.length.eq(ingest.bytes + self.header_bytes),
+            offer.chosen.eq(steer.chosen), offer.queue.eq(steer.queue), offer.active_pairs.eq(self.active_pairs),
+            offer.flush.eq(self.flush), self.behind.eq(offer.behind),
         ]
-        return infos
+        return steer, offer
 
     def _deliver(self, m, buffer):
         """Rows of the head frame by its verdict: behind a header to `data`, or nowhere."""

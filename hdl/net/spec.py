@@ -1,17 +1,22 @@
 """Formats of the network device's packets.
 
 Sources: OASIS Virtual I/O Device (VIRTIO) Version 1.4, section "Network Device / Device Operation" (struct
-virtio_net_hdr); IEEE 802.3 and 802.1Q (Ethernet header, VLAN tags).
+virtio_net_hdr); IEEE 802.3 and 802.1Q (Ethernet header, VLAN tags); RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP),
+RFC 768 (UDP).
 """
 
 from amaranth.lib import data, enum
 
-__all__ = ["ETHERNET_HEADER_BYTES", "HEADER_SIZES", "GsoType", "VLAN_TAG_BYTES", "VirtioNetHeader", "is_vlan_tag"]
+__all__ = ["ETHERNET_HEADER_BYTES", "HEADER_SIZES", "EtherType", "GsoType", "IPV4_HEADER_BYTES", "IPV6_HEADER_BYTES",
+           "PacketHeaders", "Protocol", "VLAN_TAG_BYTES", "VirtioNetHeader", "is_vlan_tag"]
 
 
 # Destination, source, EtherType: what a frame must have at least.
 ETHERNET_HEADER_BYTES = 14
 VLAN_TAG_BYTES = 4
+# Without options and extension headers.
+IPV4_HEADER_BYTES = 20
+IPV6_HEADER_BYTES = 40
 
 # Bytes of virtio_net_hdr: plain; with hash report; with UDP tunnel segmentation; with outer header or IPsec.
 HEADER_SIZES = (12, 20, 24, 32)
@@ -23,6 +28,67 @@ class GsoType(enum.Enum, shape=8):
     UDP = 3
     TCPV6 = 4
     UDP_L4 = 5
+
+
+class EtherType(enum.IntEnum, shape=16):
+    IPV4 = 0x0800
+    IPV6 = 0x86dd
+
+
+class Protocol(enum.IntEnum, shape=8):
+    """IPv4 protocol, IPv6 next header (IANA, "Assigned Internet Protocol Numbers")."""
+    HOP_BY_HOP = 0
+    TCP = 6
+    UDP = 17
+    ROUTING = 43
+    FRAGMENT = 44
+    DESTINATION_OPTIONS = 60
+
+
+class PacketHeaders(data.Struct):
+    """What is known of a frame's headers. Addresses have their first byte on the wire lowest; all else are numbers.
+
+    Fields
+    ------
+    destination_mac, source_mac : 48 bits
+    tags : VLAN tags, 0 to 2; what looks like a third one is an EtherType
+    outer_tag, inner_tag : tag control information of the first and the second tag, if there
+    ethertype : behind the tags; 0 if the frame ends before
+    ipv4, ipv6 : the EtherType says so, the version is right, and the fixed header (IPv4: with its options) is inside
+    source, destination : IP addresses; IPv4 in the low 32 bits; 0 without IP
+    fragment : part of a fragmented packet, the first part as well as later ones
+    protocol : behind IPv4, or behind the IPv6 extension headers; 0 if not found
+    transport : a header of `protocol` begins at `l4_offset`; never in a fragment
+    tcp, udp : `transport`, and the ports are inside the frame and the IP packet
+    source_port, destination_port : of TCP or UDP, else 0
+    l3_offset : bytes before what the EtherType announces: 14, 18 or 22
+    l4_offset : bytes before the header of `protocol`; valid with `transport`
+    truncated : the frame ends before a header that is announced, or before the ports
+    malformed : a header contradicts itself or its EtherType
+    unreached : IPv6 extension headers go on for too long to be followed
+    """
+    destination_mac: 48
+    source_mac: 48
+    tags: 2
+    outer_tag: 16
+    inner_tag: 16
+    ethertype: 16
+    ipv4: 1
+    ipv6: 1
+    source: 128
+    destination: 128
+    fragment: 1
+    protocol: 8
+    transport: 1
+    tcp: 1
+    udp: 1
+    source_port: 16
+    destination_port: 16
+    l3_offset: 5
+    l4_offset: 7
+    truncated: 1
+    malformed: 1
+    unreached: 1
 
 
 class VirtioNetHeader(data.Struct):

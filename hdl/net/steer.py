@@ -2,31 +2,72 @@
 
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
+
+from .flow import HASH_BITS, FlowHash, FlowTable, SentFlow
+from .spec import PacketHeaders
 
 __all__ = ["Steer"]
 
 
 class Steer(wiring.Component):
-    """Chooses receiveq1 for every frame: what a driver gets that has not asked for more queues.
+    """Automatic receive steering: a frame goes to the queue of the pair that last sent its flow.
 
-    (VIRTIO 1.4, "Automatic receive steering in multiqueue mode".) Receive side scaling takes its place here.
+    (VIRTIO 1.4, "Automatic receive steering in multiqueue mode".) A flow that nobody sent, or whose pair isn't active
+    any more, goes to hash * `active_pairs` / 2**16, which spreads flows evenly over the active pairs. Latency 1 cycle;
+    a frame a cycle. Receive side scaling takes its place here.
 
     Parameters
     ----------
-    pair_bits : int
-        bits of a queue's local index
+    pairs, pair_bits : int
+    entries : int
+        of the flow table
 
     Attributes
     ----------
-    queue : Out(pair_bits)
-        valid in the cycle in which a frame is committed
+    valid : In(1); headers : In(PacketHeaders)
+        pulse per frame
+    sent : In(SentFlow(pair_bits))
+        a frame was sent
+    active_pairs : In(range(pairs + 1))
+        pairs in use, at least 1
+    chosen : Out(1); queue : Out(pair_bits)
+        a cycle after `valid`: the frame's queue
+    clear : In(1)
+        forget all flows
+    clearing : Out(1)
+        still at it
     """
 
-    def __init__(self, pair_bits):
-        super().__init__({"queue": Out(pair_bits)})
+    def __init__(self, pairs, pair_bits, entries):
+        self.pair_bits = pair_bits
+        self.entries = entries
+        super().__init__({
+            "valid": In(1), "headers": In(PacketHeaders), "sent": In(SentFlow(pair_bits)),
+            "active_pairs": In(range(pairs + 1)),
+            "chosen": Out(1), "queue": Out(pair_bits),
+            "clear": In(1), "clearing": Out(1),
+        })
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += self.queue.eq(0)
+        m.submodules.flow = flow = FlowHash()
+        m.submodules.table = table = FlowTable(self.entries, self.pair_bits)
+        hash = Signal(HASH_BITS, reset_less=True)
+        m.d.comb += [
+            flow.headers.eq(self.headers),
+            table.hash.eq(flow.hash), table.sent.eq(self.sent), table.clear.eq(self.clear),
+            self.clearing.eq(table.clearing),
+        ]
+        m.d.sync += [self.chosen.eq(self.valid), hash.eq(flow.hash)]
+
+        spread = Signal(HASH_BITS + len(self.active_pairs))
+        # A sum of shifted terms, balanced: a multiplier block would take longer than the cycle.
+        terms = [Mux(bit, hash << n, 0) for n, bit in enumerate(self.active_pairs)]
+        while len(terms) > 1:
+            terms = [sum(terms[n:n + 2], C(0)) for n in range(0, len(terms), 2)]
+        m.d.comb += [
+            spread.eq(terms[0]),
+            self.queue.eq(Mux(table.known & (table.queue < self.active_pairs), table.queue, spread[HASH_BITS:])),
+        ]
         return m

@@ -40,6 +40,8 @@ class HeaderStrip(wiring.Component):
         forget what has come of a packet; only while no beat comes
     write, commit, abort : Out(1); row : Out(PacketBeat(width))
         to the `FrameBuffer`
+    queue : Out(pair_bits)
+        with `write`: local index of the queue that the packet was read from
     header : Out(8 * header_bytes)
         the packet's header, in the cycle of its `commit`: what checksum and segmentation work from
     idle : Out(1)
@@ -48,11 +50,13 @@ class HeaderStrip(wiring.Component):
 
     def __init__(self, width, pair_bits, header_bytes):
         self.width = width
+        self.pair_bits = pair_bits
         self.header_bytes = header_bytes
         super().__init__({
             "i": In(stream.Signature(ReadBeat(width, pair_bits))),
             "enable": In(1), "packet_ends": In(1), "good": In(1), "cut": In(1), "clear": In(1),
             "write": Out(1), "commit": Out(1), "abort": Out(1), "row": Out(PacketBeat(width)),
+            "queue": Out(pair_bits),
             "header": Out(8 * header_bytes),
             "idle": Out(1),
         })
@@ -84,6 +88,11 @@ class HeaderStrip(wiring.Component):
             with m.Elif(over & (skip != 0)):
                 m.d.sync += skip.eq(skip - 1)
         m.d.sync += [flush.eq(valid & over & ends & self.good), flush_bytes.eq(fill - self._lanes)]
+        queue, flush_queue = Signal(self.pair_bits), Signal(self.pair_bits)
+        m.d.sync += flush_queue.eq(queue)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += queue.eq(self.i.payload.queue)
+        m.d.comb += self.queue.eq(Mux(flush, flush_queue, queue))
         with m.If(self.clear):
             m.d.sync += skip.eq(self._header_rows)
 

@@ -8,8 +8,10 @@ from ..dma.spec import ReadBeat
 from ..stream import Queue
 from ..stream.axis import PacketToAxis
 from ..virtqueue.spec import Completion
+from .flow import FlowHash, SentFlow
 from .frame_buffer import FrameBuffer
 from .judge import PacketJudge
+from .parse import HeaderParser
 from .spec import HEADER_SIZES
 from .strip import HeaderStrip
 
@@ -56,6 +58,8 @@ class Transmit(wiring.Component):
         forget what has come of a packet whose rest will not come; while `idle`
     idle : Out(1)
         no beat and no completion inside; complete frames may still wait for the wire
+    flow : Out(SentFlow(pair_bits))
+        pulse, 4 cycles after the last of a frame's headers has left
     sent, sent_bytes : Out
         pulse: a frame was handed to the wire side; its bytes
     dropped_malformed, dropped_error : Out(1)
@@ -86,6 +90,7 @@ class Transmit(wiring.Component):
             "eth_tx_tdata": Out(config.width), "eth_tx_tkeep": Out(config.bytes_per_beat),
             "eth_tx_tvalid": Out(1), "eth_tx_tready": In(1), "eth_tx_tlast": Out(1),
             "discard": In(1), "clear": In(1), "idle": Out(1),
+            "flow": Out(SentFlow(config.pair_bits)),
             "sent": Out(1), "sent_bytes": Out(range(config.max_frame + 1)),
             "dropped_malformed": Out(1), "dropped_error": Out(1),
         })
@@ -95,12 +100,11 @@ class Transmit(wiring.Component):
         config = self.config
         m.submodules.judge = judge = PacketJudge(config.width, config.pair_bits, self.header_bytes, config.max_frame)
         m.submodules.strip = strip = HeaderStrip(config.width, config.pair_bits, self.header_bytes)
-        m.submodules.buffer = buffer = FrameBuffer(config.width, config.tx_buffer)
+        m.submodules.buffer = buffer = FrameBuffer(config.width, config.tx_buffer, {"queue": config.pair_bits})
         m.submodules.axis = axis = PacketToAxis(config.width)
         m.submodules.completions = completions = Queue(Completion(config.pair_bits), COMPLETIONS)
 
         wiring.connect(m, wiring.flipped(self.i), strip.i)
-        wiring.connect(m, buffer.o, axis.i)
         wiring.connect(m, completions.o, wiring.flipped(self.completions))
         judged = Signal()   # the judge's word is about a beat taken a cycle ago
         m.d.sync += judged.eq(judge.taken)
@@ -108,19 +112,42 @@ class Transmit(wiring.Component):
             judge.beat.eq(self.i.payload), judge.taken.eq(self.i.valid & self.i.ready), judge.clear.eq(self.clear),
             strip.packet_ends.eq(judge.packet_ends), strip.good.eq(judge.good), strip.cut.eq(judge.cut),
             strip.clear.eq(self.clear),
-            buffer.write.eq(strip.write & ~self.discard), buffer.row.eq(strip.row),
+            buffer.write.eq(strip.write & ~self.discard), buffer.row.queue.eq(strip.queue),
             buffer.commit.eq(strip.commit & ~self.discard),
             buffer.abort.eq(strip.abort | (strip.commit & self.discard)),
             completions.i.valid.eq(judged & judge.ended & ~judge.discarded & ~self.discard),
             completions.i.payload.eq(judge.completion),
             self.idle.eq(strip.idle & ~judged & ~completions.o.valid),
         ]
+        self._send(m, strip, buffer, axis)
+        self._watch_flows(m, buffer)
         self._watch_room(m, buffer, completions, strip)
         self._count(m, judged & judge.ended & ~self.discard, judge)
+        return m
+
+    def _send(self, m, strip, buffer, axis):
+        """Rows into the buffer and from there to the wire."""
+        for name in ("data", "bytes", "first", "last"):
+            m.d.comb += [buffer.row[name].eq(strip.row[name]), axis.i.payload[name].eq(buffer.o.payload[name])]
+        m.d.comb += [axis.i.valid.eq(buffer.o.valid), buffer.o.ready.eq(axis.i.ready)]
         for name in ("tdata", "tkeep", "tvalid", "tlast"):
             m.d.comb += getattr(self, f"eth_tx_{name}").eq(getattr(axis, name))
         m.d.comb += axis.tready.eq(self.eth_tx_tready)
-        return m
+
+    def _watch_flows(self, m, buffer):
+        """Whose flow leaves: only frames that go out come to the buffer's end."""
+        row = buffer.o.payload
+        m.submodules.parser = parser = HeaderParser(self.config.width, self.config.pair_bits)
+        m.submodules.flow_hash = flow_hash = FlowHash()
+        m.d.comb += [
+            parser.taken.eq(buffer.o.valid & buffer.o.ready), parser.context.eq(row.queue),
+            flow_hash.headers.eq(parser.headers),
+        ]
+        m.d.comb += [parser.beat[name].eq(row[name]) for name in ("data", "bytes", "first", "last")]
+        m.d.sync += [
+            self.flow.valid.eq(parser.valid), self.flow.hash.eq(flow_hash.hash),
+            self.flow.queue.eq(parser.headers_context),
+        ]
 
     def _watch_room(self, m, buffer, completions, strip):
         """`room` reserves for what may be on its way; `enable` stops a read engine that sends without asking."""

@@ -12,7 +12,7 @@ from testbench.unit.bench import StreamBench
 # flags 0, gso_type NONE, hdr_len, gso_size, csum_start, csum_offset 0, num_buffers 1
 HEADER = bytes(10) + b"\x01\x00"
 CONFIGS = {128: NicConfig.preset("tiny"),
-           512: NicConfig(rx_buffer=8192, tx_buffer=8192, max_mtu=2000)}
+           512: NicConfig(rx_buffer=8192, tx_buffer=8192, max_mtu=2000, flow_entries=16)}
 CAUSES = ("disabled", "bad", "runt", "oversize", "overflow")
 
 
@@ -37,6 +37,7 @@ class Bench(StreamBench):
         async def setup(ctx):
             ctx.set(dut.mtu, mtu)
             ctx.set(dut.enable, 1)
+            ctx.set(dut.active_pairs, 1)
         self.process(setup)
         rng = random.Random(self.seed)
 
@@ -293,9 +294,10 @@ def test_verdicts_ahead_of_the_bytes():
     assert len(taken) == 5 and bench.beats == []
 
 
-def test_latencies():
-    """Last wire beat to `frames` 3 cycles; verdict to the first beat 2 cycles."""
-    bench = Bench(axis_beats(bytes(60), 512), judge=False)
+@pytest.mark.parametrize("size, cycles", [(60, 6), (128, 6), (192, 5), (256, 4), (320, 3), (1514, 3)])
+def test_latencies(size, cycles):
+    """Last wire beat to `frames` 6 cycles for a short frame, 3 for a long one; verdict to the first beat 2 cycles."""
+    bench = Bench(axis_beats(bytes(size), 512), judge=False)
     dut, times = bench.dut, {}
 
     async def watch(ctx):
@@ -305,12 +307,14 @@ def test_latencies():
             ctx.set(dut.frames.ready, frame)
             ctx.set(dut.verdicts.payload.accept, 1)
             ctx.set(dut.verdicts.valid, "verdict" not in times and "frame" in times and not verdict)
-            for name, value in (("wire", wire_valid), ("frame", frame), ("verdict", verdict), ("out", out)):
+            if wire_valid:
+                times["wire"] = cycle
+            for name, value in (("frame", frame), ("verdict", verdict), ("out", out)):
                 if value:
                     times.setdefault(name, cycle)
     bench.process(watch)
     bench.run()
-    assert times["frame"] - times["wire"] == 3
+    assert times["frame"] - times["wire"] == cycles
     assert times["out"] - times["verdict"] == 2
 
 

@@ -11,7 +11,7 @@ from testbench.unit.axis import watch_frames
 from testbench.unit.bench import StreamBench
 
 CONFIGS = {128: NicConfig.preset("tiny"),
-           512: NicConfig(rx_buffer=8192, tx_buffer=8192, max_mtu=2000)}
+           512: NicConfig(rx_buffer=8192, tx_buffer=8192, max_mtu=2000, flow_entries=16)}
 MAX_FRAME = 2022
 
 

@@ -1,0 +1,104 @@
+"""Complete frames on their way to the queue engine: how long, and for which queue."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..stream import Queue
+
+__all__ = ["FrameInfo", "FrameOffer"]
+
+
+# Frames that may end before the queue of the first of them is known: more than the cycles that takes.
+ENDED = 8
+
+
+class FrameInfo(data.StructLayout):
+    """A frame that waits for its verdict: `queue` local index; `length` bytes, virtio_net_hdr included."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"queue": pair_bits, "length": 16})
+
+
+class FrameOffer(wiring.Component):
+    """Brings the end of each frame and its queue together, and offers the frames that were kept.
+
+    Every frame that begins has one `ended` and one `chosen`, both in order of arrival. Of a long frame the queue is
+    known first; then it is offered 2 cycles after `ended`. A short frame ends first, and is offered a cycle after
+    `chosen`. A queue that is not active any more when its frame's turn comes is replaced by receiveq1.
+
+    Parameters
+    ----------
+    pairs, pair_bits : int
+    depth : int
+        frames kept at most that are not taken yet; there is no back-pressure
+
+    Attributes
+    ----------
+    ended, kept : In(1); length : In(16)
+        a frame has ended; it is in the buffer, with so many bytes and a header
+    chosen : In(1); queue : In(pair_bits)
+        the queue of a frame was chosen
+    active_pairs : In(range(pairs + 1))
+    frames : Out(stream(FrameInfo(pair_bits)))
+    behind : Out(1)
+        while `frames` is valid: another frame was kept behind that one
+    flush : In(1)
+        throw away all, also what is offered
+    idle : Out(1)
+        no frame inside
+    """
+
+    def __init__(self, pairs, pair_bits, depth):
+        self.pair_bits = pair_bits
+        self.depth = depth
+        super().__init__({
+            "ended": In(1), "kept": In(1), "length": In(16), "chosen": In(1), "queue": In(pair_bits),
+            "active_pairs": In(range(pairs + 1)),
+            "frames": Out(stream.Signature(FrameInfo(pair_bits))), "behind": Out(1),
+            "flush": In(1), "idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        info, known = Signal(FrameInfo(self.pair_bits)), Signal()
+        self._pair_up(m, info, known)
+
+        # The next frame to offer is in a register; a frame that finds nothing before it goes there at once.
+        m.submodules.waiting = waiting = Queue(FrameInfo(self.pair_bits), self.depth, block=True)
+        offered, offer = Signal(), Signal(FrameInfo(self.pair_bits))
+        free = ~offered | self.frames.ready | self.flush
+        straight = free & (waiting.level == 0)
+        # Straight from the choice a queue is active; one that had to wait may have become inactive.
+        following, waited = Signal(FrameInfo(self.pair_bits)), Signal(FrameInfo(self.pair_bits))
+        m.d.comb += [
+            waiting.i.valid.eq(known & ~straight), waiting.i.payload.eq(info),
+            waiting.o.ready.eq(free),
+            waited.length.eq(waiting.o.payload.length), waited.queue.eq(self._active(waiting.o.payload.queue)),
+            following.eq(Mux(waiting.o.valid, waited, info)),
+            self.frames.valid.eq(offered & ~self.flush), self.frames.payload.eq(offer),
+        ]
+        with m.If(free):
+            m.d.sync += [offered.eq(waiting.o.valid | (known & straight)), offer.eq(following)]
+        inside = Signal(range(self.depth + ENDED + 2))    # frames kept that are not taken
+        m.d.sync += inside.eq(inside + (self.ended & self.kept) - (offered & free))
+        m.d.comb += [self.idle.eq(inside == 0), self.behind.eq(inside > 1)]
+        return m
+
+    def _active(self, queue):
+        return Mux(queue < self.active_pairs, queue, 0)
+
+    def _pair_up(self, m, info, known):
+        shape = data.StructLayout({"kept": 1, "length": 16})
+        m.submodules.ends = ends = Queue(shape, ENDED)
+        early, early_queue = Signal(), Signal(self.pair_bits)   # the queue of a frame that hasn't ended
+        both = (self.chosen | early) & ends.o.valid
+        m.d.comb += [
+            ends.i.valid.eq(self.ended), ends.i.payload.kept.eq(self.kept), ends.i.payload.length.eq(self.length),
+            ends.o.ready.eq(both),
+            known.eq(both & ends.o.payload.kept),
+            info.queue.eq(Mux(early, self._active(early_queue), self.queue)), info.length.eq(ends.o.payload.length),
+        ]
+        m.d.sync += early.eq((self.chosen | early) & ~ends.o.valid)
+        with m.If(self.chosen):
+            m.d.sync += early_queue.eq(self.queue)

@@ -1,0 +1,206 @@
+"""Finding out what a frame is while it streams by."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..stream import PacketBeat
+from .extensions import ChainEnd, ExtensionChain
+from .spec import ETHERNET_HEADER_BYTES, IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, VLAN_TAG_BYTES, PacketHeaders, Protocol
+from .window import SLOTS, AlignedHeaders, HeaderWindow
+
+__all__ = ["HeaderParser"]
+
+
+PORT_BYTES = 4
+SHORTEST_IHL, LONGEST_IHL = 5, 15
+
+
+def _number(octets):
+    """Octets as they come on the wire, as a number."""
+    return Cat(*reversed(list(octets)))
+
+
+def _choose(bits, values):
+    """The value whose bit of the one-hot `bits` is set; 0 without any."""
+    choices = [Mux(bit, value, 0) for bit, value in zip(bits, values)]
+    while len(choices) > 1:
+        choices = [choices[n] | choices[n + 1] if n + 1 < len(choices) else choices[n]
+                   for n in range(0, len(choices), 2)]
+    return choices[0]
+
+
+class _NetworkLayer(data.StructLayout):
+    """What the second stage knows.
+
+    Fields: `ipv4`, `ipv6`, `truncated`, `malformed` as in `PacketHeaders`, as far as known; `source`, `destination` of
+    the IP version by EtherType; for IPv4: `ihl`, `fragment4`, `protocol4`, `word4` (the first 4 bytes behind the
+    header), `within4` it is inside the frame, `room4` and inside the packet; for IPv6: `end` of the extension headers,
+    and for each slot `words` (its first 4 bytes) and `names` (the next headers, that of the fixed header first);
+    whether 0, 4 or 8 bytes from that slot on are inside the frame, `reached6`, `within6`, `whole6`; whether 4 bytes
+    there are inside the packet, `room6`.
+    """
+
+    def __init__(self):
+        super().__init__({
+            "ipv4": 1, "ipv6": 1, "truncated": 1, "malformed": 1, "source": 128, "destination": 128,
+            "ihl": 4, "fragment4": 1, "protocol4": 8, "word4": 32, "within4": 1, "room4": 1,
+            "end": ChainEnd, "words": data.ArrayLayout(32, SLOTS), "names": data.ArrayLayout(8, SLOTS),
+            "reached6": SLOTS, "within6": SLOTS, "whole6": SLOTS, "room6": SLOTS,
+        })
+
+
+class HeaderParser(wiring.Component):
+    """Reads the headers of every frame that goes by: Ethernet, up to two VLAN tags, IPv4 with options, IPv6 with
+    extension headers, and the ports of TCP and UDP.
+
+    It takes a beat a cycle, also if each is a frame, and holds nothing up. 3 cycles after a frame's last beat, or the
+    beat with its 128th byte if that comes first, `valid` is 1 and `headers` says what was found. Frames come out in
+    order, one each. IPv6 extension headers (hop-by-hop, routing, destination options, then possibly a fragment header)
+    are followed for 56 bytes. What a fragment carries isn't looked at. No checksum is checked, and lengths only as far
+    as needed to tell that the ports are inside.
+
+    Parameters
+    ----------
+    width : int
+        bits per beat: 128, 256 or 512
+    context_bits : int
+        bits that go along with a frame
+
+    Attributes
+    ----------
+    beat : In(PacketBeat(width)); taken : In(1)
+        a beat goes by; every frame has one with `last`
+    context : In(context_bits)
+        the same with every beat of a frame
+    valid : Out(1); headers : Out(PacketHeaders); headers_context : Out(context_bits)
+        pulse per frame
+    """
+
+    def __init__(self, width, context_bits=0):
+        self.width = width
+        self.context_bits = context_bits
+        super().__init__({
+            "beat": In(PacketBeat(width)), "taken": In(1), "context": In(context_bits),
+            "valid": Out(1), "headers": Out(PacketHeaders), "headers_context": Out(context_bits),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.window = window = HeaderWindow(self.width, self.context_bits)
+        m.d.comb += [window.beat.eq(self.beat), window.taken.eq(self.taken), window.context.eq(self.context)]
+
+        # Registers of the second stage: what is found out there, and what comes along from the first.
+        network = Signal(_NetworkLayer(), reset_less=True)
+        link = Signal(AlignedHeaders(self.context_bits), reset_less=True)
+        network_valid = Signal()
+        found = Signal(_NetworkLayer())
+        cut4, wrong4 = self._read_ipv4(m, window.o, found)
+        cut6, wrong6 = self._read_ipv6(m, window.o, found)
+        is4, is6, l3 = window.o.ipv4, window.o.ipv6, window.o.l3
+        m.d.comb += [
+            found.truncated.eq(window.o.cut | (is4 & cut4) | (is6 & cut6)),
+            found.malformed.eq((is4 & wrong4) | (is6 & wrong6)),
+            found.source.eq(Mux(is4, Cat(l3[n] for n in range(12, 16)), Cat(l3[n] for n in range(8, 24)))),
+            found.destination.eq(Mux(is4, Cat(l3[n] for n in range(16, 20)), Cat(l3[n] for n in range(24, 40)))),
+        ]
+        m.d.sync += [network_valid.eq(window.valid), network.eq(found), link.eq(window.o)]
+
+        headers = Signal(PacketHeaders)
+        kept = Signal(PacketHeaders, reset_less=True)
+        context = Signal(self.context_bits, reset_less=True)
+        self._judge(m, link, network, headers)
+        m.d.sync += [self.valid.eq(network_valid), kept.eq(headers), context.eq(link.context)]
+        m.d.comb += [self.headers.eq(kept), self.headers_context.eq(context)]
+        return m
+
+    def _read_ipv4(self, m, link, found):
+        """Returns whether the frame ends within the header, and whether the header contradicts itself."""
+        l3, left = link.l3, link.left
+        version, ihl = l3[0][4:], l3[0][:4]
+        length = _number(l3[2:4])
+        header = Signal(6)
+        fixed, right, inside = Signal(), Signal(), Signal()
+        m.d.comb += [
+            header.eq(ihl << 2),
+            fixed.eq(left >= IPV4_HEADER_BYTES),
+            right.eq((version == 4) & (ihl >= SHORTEST_IHL)),
+            inside.eq(left >= header),
+            found.ipv4.eq(link.ipv4 & fixed & right & inside),
+            found.ihl.eq(ihl), found.protocol4.eq(l3[9]),
+            found.fragment4.eq(Cat(l3[6][:6], l3[7]).any()),     # More Fragments, Fragment Offset
+            found.within4.eq(left >= header + PORT_BYTES),
+            found.room4.eq(length >= header + PORT_BYTES),
+        ]
+        with m.Switch(ihl):
+            for value in range(SHORTEST_IHL, LONGEST_IHL + 1):
+                with m.Case(value):
+                    m.d.comb += found.word4.eq(Cat(l3[4 * value:4 * value + PORT_BYTES]))
+        return ~fixed | (right & ~inside), fixed & (~right | (length < header))
+
+    def _read_ipv6(self, m, link, found):
+        """Returns as `_read_ipv4`."""
+        m.submodules.chain = chain = ExtensionChain(len(link.left))
+        l3, left = link.l3, link.left
+        length = _number(l3[4:6])
+        starts = [IPV6_HEADER_BYTES + 8 * n for n in range(SLOTS)]
+        fixed, right = left >= IPV6_HEADER_BYTES, l3[0][4:] == 6
+        m.d.comb += [
+            chain.first.eq(link.first), Value.cast(chain.slots).eq(link.slots), chain.left.eq(left),
+            found.ipv6.eq(link.ipv6 & fixed & right),
+            found.end.eq(chain.end),
+            found.reached6.eq(Cat(left >= start for start in starts)),
+            found.within6.eq(Cat(left >= start + PORT_BYTES for start in starts)),
+            found.whole6.eq(Cat(left >= start + 8 for start in starts)),
+            found.room6.eq(Cat(length >= 8 * n + PORT_BYTES for n in range(SLOTS))),
+        ]
+        m.d.comb += [found.words[n].eq(Cat(l3[at] for at in range(start, start + PORT_BYTES)))
+                     for n, start in enumerate(starts)]
+        m.d.comb += [found.names[n].eq(digest.next_header)
+                     for n, digest in enumerate([link.first, *(link.slots[k] for k in range(SLOTS - 1))])]
+        return ~fixed, fixed & ~right
+
+    def _judge(self, m, link, network, o):
+        """Third stage: which of it counts."""
+        end = network.end
+        reached, within, whole, room = ((end.at & bits).any() for bits in (
+            network.reached6, network.within6, network.whole6, network.room6))
+        word6 = _choose(end.at, network.words)
+        ends6 = network.ipv6 & ~end.broken & end.at.any()      # the chain has an end, within the frame or not
+        found6 = ends6 & Mux(end.fragment, whole, reached)
+        protocol, word = Signal(8), Signal(32)
+        ported, fits, transport = Signal(), Signal(), Signal()
+        m.d.comb += [
+            protocol.eq(Mux(network.ipv4, network.protocol4,
+                            Mux(found6, Mux(end.fragment, word6[:8], _choose(end.by, network.names)), 0))),
+            word.eq(Mux(network.ipv4, network.word4, word6)),
+            ported.eq(transport & Mux(network.ipv4, network.within4 & network.room4, within & room)),
+        ]
+        is_tcp, is_udp = protocol == Protocol.TCP, protocol == Protocol.UDP
+        m.d.comb += [
+            o.fragment.eq((network.ipv4 & network.fragment4) | (found6 & end.fragment)),
+            transport.eq((network.ipv4 & ~network.fragment4) | (found6 & ~end.fragment)),
+            fits.eq(Mux(network.ipv4, network.within4, within)),
+            o.transport.eq(transport), o.protocol.eq(protocol),
+            o.tcp.eq(ported & is_tcp), o.udp.eq(ported & is_udp),
+            o.truncated.eq(network.truncated | (network.ipv6 & end.broken) | (ends6 & ~found6)
+                           | (transport & (is_tcp | is_udp) & ~fits)),
+            o.malformed.eq(network.malformed
+                           | (transport & (is_tcp | is_udp) & ~Mux(network.ipv4, network.room4, room))),
+            o.unreached.eq(network.ipv6 & ~end.broken & ~end.at.any()),
+        ]
+        with m.If(o.tcp | o.udp):
+            m.d.comb += [o.source_port.eq(_number([word[0:8], word[8:16]])),
+                         o.destination_port.eq(_number([word[16:24], word[24:32]]))]
+        with m.If(network.ipv4 | network.ipv6):
+            m.d.comb += [o.source.eq(network.source), o.destination.eq(network.destination)]
+        m.d.comb += [getattr(o, name).eq(getattr(link, name)) for name in
+                     ("destination_mac", "source_mac", "tags", "outer_tag", "inner_tag", "ethertype")]
+        behind = Signal(7)
+        m.d.comb += [
+            o.ipv4.eq(network.ipv4), o.ipv6.eq(network.ipv6),
+            o.l3_offset.eq(ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES * link.tags),
+            behind.eq(Mux(network.ipv4, network.ihl << 2,
+                          _choose(end.at, [IPV6_HEADER_BYTES + 8 * n for n in range(SLOTS)]))),
+            o.l4_offset.eq(o.l3_offset + behind),
+        ]

@@ -1,0 +1,170 @@
+"""The first bytes of a frame, gathered from its beats and aligned behind its VLAN tags."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..stream import PacketBeat
+from .spec import ETHERNET_HEADER_BYTES, IPV6_HEADER_BYTES, VLAN_TAG_BYTES, EtherType, Protocol, is_vlan_tag
+
+__all__ = ["AlignedHeaders", "HeaderWindow", "REACH", "SLOTS", "SlotDigest"]
+
+
+# Bytes of a frame that are looked at.
+REACH = 128
+# Places, 8 bytes apart behind the fixed IPv6 header, where an extension header or the transport header may begin.
+SLOTS = 8
+# Of the network layer: the fixed IPv6 header, and the slots up to the ports in the last of them.
+L3_BYTES = IPV6_HEADER_BYTES + 8 * (SLOTS - 1) + 4
+NEXT_HEADER_AT = 6     # in the fixed IPv6 header
+
+
+class SlotDigest(data.Struct):
+    """The first two bytes of an IPv6 extension header, read in advance of knowing that one begins there.
+
+    `next_header`; whether that is a header with a length, `extends`, or a `fragment` header; `length` bit n: this
+    header has 8 * (n + 1) bytes.
+    """
+    next_header: 8
+    extends: 1
+    fragment: 1
+    length: SLOTS - 1
+
+
+class AlignedHeaders(data.StructLayout):
+    """A frame's headers, network layer from byte 0 of `l3`; bytes that the frame doesn't have mean nothing.
+
+    Fields: `destination_mac`, `source_mac`, `tags`, `outer_tag`, `inner_tag`, `ethertype` as in `PacketHeaders`;
+    `ipv4`, `ipv6` by EtherType alone; `cut` the frame ends before its EtherType; `left` bytes of the frame behind the
+    EtherType that are within reach; `first` digest of the fixed IPv6 header (without length), `slots` of what may
+    follow; `context` as given with the frame.
+    """
+
+    def __init__(self, context_bits):
+        super().__init__({
+            "destination_mac": 48, "source_mac": 48, "tags": 2, "outer_tag": 16, "inner_tag": 16, "ethertype": 16,
+            "ipv4": 1, "ipv6": 1, "cut": 1, "left": range(REACH - ETHERNET_HEADER_BYTES + 1),
+            "l3": data.ArrayLayout(8, L3_BYTES), "first": SlotDigest, "slots": data.ArrayLayout(SlotDigest, SLOTS),
+            "context": context_bits,
+        })
+
+
+class HeaderWindow(wiring.Component):
+    """Watches beats go by; one cycle after a frame's last beat, or the beat with its `REACH`th byte, whichever comes
+    first, gives its aligned headers. Takes a beat a cycle, also if each is a frame.
+
+    Offsets of the network layer differ by 4 bytes only, so aligning is a choice of three per bit.
+
+    Parameters
+    ----------
+    width : int
+        bits per beat
+    context_bits : int
+
+    Attributes
+    ----------
+    beat : In(PacketBeat(width)); taken : In(1)
+        a beat goes by; every frame has one with `last`
+    context : In(context_bits)
+        goes with the headers; sampled with the last beat that they need
+    valid : Out(1); o : Out(AlignedHeaders)
+        `o` is meaningful while `valid`, which is a pulse per frame
+    """
+
+    def __init__(self, width, context_bits):
+        self.width = width
+        self.beats = REACH * 8 // width
+        super().__init__({
+            "beat": In(PacketBeat(width)), "taken": In(1), "context": In(context_bits),
+            "valid": Out(1), "o": Out(AlignedHeaders(context_bits)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        # One bit per beat of the window that comes next, and one for "the window is full".
+        place = Signal(self.beats + 1, init=1)
+        complete = Signal()
+        m.d.comb += complete.eq(self.taken & ((self.beat.last & ~place[-1]) | place[-2]))
+        m.d.sync += self.valid.eq(complete)
+        with m.If(self.taken):
+            m.d.sync += place.eq(Mux(self.beat.last, 1, Cat(0, place[:-2], place[-2] | place[-1])))
+        window = self._gather(m, place)
+        have = Signal(range(REACH + 1))
+        index = Cat(Cat(bit for n, bit in enumerate(place[:-1]) if n >> b & 1).any()
+                    for b in range((self.beats - 1).bit_length()))
+        m.d.comb += have.eq(Cat(C(0, (self.width // 8 - 1).bit_length()), index) + self.beat.bytes)
+        result = Signal.like(self.o)
+        self._align(m, window, have, result)
+        kept = Signal.like(self.o, reset_less=True)
+        m.d.comb += [result.context.eq(self.context), self.o.eq(kept)]
+        with m.If(complete):
+            m.d.sync += kept.eq(result)
+        return m
+
+    def _gather(self, m, place):
+        """The window's bytes, with the beat at hand in its place."""
+        parts = []
+        for n in range(self.beats - 1):
+            stored = Signal(self.width, name=f"stored{n}", reset_less=True)
+            with m.If(self.taken & place[n]):
+                m.d.sync += stored.eq(self.beat.data)
+            parts.append(Mux(place[n], self.beat.data, stored))
+        window = Signal(8 * REACH)
+        m.d.comb += window.eq(Cat(*parts, self.beat.data))
+        return window
+
+    def _align(self, m, window, have, o):
+        def octet(at):
+            return window[8 * at:8 * at + 8]
+
+        def number(at):
+            return Cat(octet(at + 1), octet(at))
+        type_at = [ETHERNET_HEADER_BYTES - 2 + VLAN_TAG_BYTES * tags for tags in range(3)]
+        behind = [at + 2 for at in type_at]
+        complete = Signal(3)      # the EtherType behind so many tags is in the frame
+        is_tag = Signal(2)
+        once, twice = Signal(), Signal()
+        m.d.comb += [
+            complete.eq(Cat(have >= at for at in behind)),
+            is_tag.eq(Cat(is_vlan_tag(octet(at), octet(at + 1)) for at in type_at[:2])),
+            once.eq(is_tag[0] & complete[0]), twice.eq(once & is_tag[1] & complete[1]),
+        ]
+
+        def by_tags(values):
+            return Mux(twice, values[2], Mux(once, values[1], values[0]))
+        present = [Mux(bit, number(at), 0) for bit, at in zip(complete, type_at)]
+        m.d.comb += [
+            o.destination_mac.eq(window[:48]), o.source_mac.eq(window[48:96]),
+            o.tags.eq(Cat(once & ~twice, twice)),
+            o.outer_tag.eq(number(type_at[0] + 2)), o.inner_tag.eq(number(type_at[1] + 2)),
+            o.cut.eq(by_tags(~complete)),
+            o.ethertype.eq(by_tags(present)),
+            o.ipv4.eq(by_tags([value == EtherType.IPV4 for value in present])),
+            o.ipv6.eq(by_tags([value == EtherType.IPV6 for value in present])),
+            o.left.eq(by_tags([Mux(bit, have - at, 0) for bit, at in zip(complete, behind)])),
+            Value.cast(o.l3).eq(by_tags([window[8 * at:8 * (at + L3_BYTES)] for at in behind])),
+        ]
+        self._digest_slots(m, octet, behind, by_tags, o)
+
+    def _digest_slots(self, m, octet, behind, by_tags, o):
+        """Each place is read once, before it is known which slot of which alignment it is."""
+        starts = [at + IPV6_HEADER_BYTES for at in behind]
+        places = range(starts[0], starts[2] + 8 * SLOTS, VLAN_TAG_BYTES)
+        digests = Signal(data.ArrayLayout(SlotDigest, len(places)))
+        bits = Shape.cast(SlotDigest).width
+        m.d.comb += [Value.cast(digests[n]).eq(self._digest(octet(at), octet(at + 1))) for n, at in enumerate(places)]
+        flat = Value.cast(digests)
+
+        def slots(start):
+            return Cat(flat[bits * n:bits * (n + 1)] for n, at in enumerate(places)
+                       if at in range(start, start + 8 * SLOTS, 8))
+        m.d.comb += [
+            Value.cast(o.slots).eq(by_tags([slots(start) for start in starts])),
+            Value.cast(o.first).eq(by_tags([self._digest(octet(at + NEXT_HEADER_AT), C(0, 8)) for at in behind])),
+        ]
+
+    def _digest(self, next_header, length):
+        """Bits of a `SlotDigest`."""
+        extends = Cat(next_header == protocol for protocol in
+                      (Protocol.HOP_BY_HOP, Protocol.ROUTING, Protocol.DESTINATION_OPTIONS)).any()
+        return Cat(next_header, extends, next_header == Protocol.FRAGMENT, *(length == n for n in range(SLOTS - 1)))

@@ -83,7 +83,7 @@ class VirtioNetNic(wiring.Component):
         self._connect_queues(m, device, rx, tx, control)
         self._connect_reads(m, reads, rx, tx, transmit, control, completer)
         self._connect_writes(m, mux, reads, writes, rx, tx, msix, control, completer)
-        self._connect_frames(m, device, rx, tx, transmit, receive, writes)
+        self._connect_frames(m, device, rx, tx, transmit, receive, writes, control)
         self._connect_control(m, device, control)
         self._connect_interrupts(m, device, completer, interrupts, msix, rx, tx, control)
         self._connect_life(m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts,
@@ -155,7 +155,6 @@ class VirtioNetNic(wiring.Component):
             control.features.multiqueue.eq(device.features[Feature.MQ]),
             control.features.coalescing.eq(device.features[Feature.NOTF_COAL]),
             control.features.queue_coalescing.eq(device.features[Feature.VQ_NOTF_COAL]),
-            control.pairs_settled.eq(1),
         ]
 
     def _connect_reads(self, m, reads, rx, tx, transmit, control, completer):
@@ -209,7 +208,7 @@ class VirtioNetNic(wiring.Component):
         for block in (writes, rx, tx):
             m.d.comb += block.max_payload.eq(completer.max_payload)
 
-    def _connect_frames(self, m, device, rx, tx, transmit, receive, writes):
+    def _connect_frames(self, m, device, rx, tx, transmit, receive, writes, control):
         connect_stream(m, transmit.completions, tx.completions)
         self._connect_verdicts(m, rx, receive)
         connect_stream(m, rx.writes, writes.commands)
@@ -219,8 +218,9 @@ class VirtioNetNic(wiring.Component):
             rx.frames_behind.eq(receive.behind),
             receive.enable.eq(device.live),
             receive.mtu.eq(device.mtu_shown),
-            # A driver that has not asked for more uses the first pair (VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET).
-            receive.active_pairs.eq(1),
+            receive.active_pairs.eq(control.active_pairs),
+            receive.engine_idle.eq(rx.idle),
+            control.pairs_settled.eq(receive.pairs_settled),
             receive.sent.eq(transmit.flow),
             self.eth_tx_tdata.eq(transmit.eth_tx_tdata),
             self.eth_tx_tkeep.eq(transmit.eth_tx_tkeep),

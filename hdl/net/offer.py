@@ -11,6 +11,8 @@ __all__ = ["FrameInfo", "FrameOffer"]
 
 # Frames that may end before the queue of the first of them is known: more than the cycles that takes.
 ENDED = 8
+# Cycles for which the engine must be idle before it counts.
+IDLE_CYCLES = 4
 
 
 class FrameInfo(data.StructLayout):
@@ -27,6 +29,9 @@ class FrameOffer(wiring.Component):
     known first; then it is offered 2 cycles after `ended`. A short frame ends first, and is offered a cycle after
     `chosen`. A queue that is not active any more when its frame's turn comes is replaced by receiveq1.
 
+    When `active_pairs` changes, no frame is offered beyond the one that is, until `engine_idle` says that nothing is
+    under way any more; then `settled` rises again: all that was decided by the earlier number has been published.
+
     Parameters
     ----------
     pairs, pair_bits : int
@@ -40,6 +45,10 @@ class FrameOffer(wiring.Component):
     chosen : In(1); queue : In(pair_bits)
         the queue of a frame was chosen
     active_pairs : In(range(pairs + 1))
+    engine_idle : In(1)
+        who takes the frames has none under way; at the latest 3 cycles after it took one this is 0
+    settled : Out(1)
+        no frame is under way of those offered before `active_pairs` changed last; of use 2 cycles after a change
     frames : Out(stream(FrameInfo(pair_bits)))
     behind : Out(1)
         while `frames` is valid: another frame was kept behind that one
@@ -54,7 +63,7 @@ class FrameOffer(wiring.Component):
         self.depth = depth
         super().__init__({
             "ended": In(1), "kept": In(1), "length": In(16), "chosen": In(1), "queue": In(pair_bits),
-            "active_pairs": In(range(pairs + 1)),
+            "active_pairs": In(range(pairs + 1)), "engine_idle": In(1), "settled": Out(1, init=1),
             "frames": Out(stream.Signature(FrameInfo(pair_bits))), "behind": Out(1),
             "flush": In(1), "idle": Out(1),
         })
@@ -68,22 +77,35 @@ class FrameOffer(wiring.Component):
         m.submodules.waiting = waiting = Queue(FrameInfo(self.pair_bits), self.depth, block=True)
         offered, offer = Signal(), Signal(FrameInfo(self.pair_bits))
         free = ~offered | self.frames.ready | self.flush
-        straight = free & (waiting.level == 0)
+        go = free & (self.settled | self.flush)
+        straight = go & (waiting.level == 0)
         # Straight from the choice a queue is active; one that had to wait may have become inactive.
         following, waited = Signal(FrameInfo(self.pair_bits)), Signal(FrameInfo(self.pair_bits))
         m.d.comb += [
             waiting.i.valid.eq(known & ~straight), waiting.i.payload.eq(info),
-            waiting.o.ready.eq(free),
+            waiting.o.ready.eq(go),
             waited.length.eq(waiting.o.payload.length), waited.queue.eq(self._active(waiting.o.payload.queue)),
             following.eq(Mux(waiting.o.valid, waited, info)),
             self.frames.valid.eq(offered & ~self.flush), self.frames.payload.eq(offer),
         ]
         with m.If(free):
-            m.d.sync += [offered.eq(waiting.o.valid | (known & straight)), offer.eq(following)]
+            m.d.sync += [offered.eq(go & (waiting.o.valid | (known & straight))), offer.eq(following)]
+        self._settle(m, offered)
         inside = Signal(range(self.depth + ENDED + 2))    # frames kept that are not taken
         m.d.sync += inside.eq(inside + (self.ended & self.kept) - (offered & free))
         m.d.comb += [self.idle.eq(inside == 0), self.behind.eq(inside > 1)]
         return m
+
+    def _settle(self, m, offered):
+        pairs = Signal.like(self.active_pairs, init=1)
+        quiet = Signal(range(IDLE_CYCLES + 1))    # for so many cycles nothing has been offered or under way
+        m.d.sync += [pairs.eq(self.active_pairs), quiet.eq(0)]
+        with m.If(pairs != self.active_pairs):
+            m.d.sync += self.settled.eq(0)
+        with m.Elif(quiet == IDLE_CYCLES):
+            m.d.sync += self.settled.eq(1)
+        with m.Elif(~offered & self.engine_idle):
+            m.d.sync += quiet.eq(quiet + 1)
 
     def _active(self, queue):
         return Mux(queue < self.active_pairs, queue, 0)

@@ -55,6 +55,9 @@ class Receive(wiring.Component):
         the device is live; frames that begin while 0 are dropped
     active_pairs : In(range(pairs + 1))
         pairs in use, at least 1; frames are offered for queues below that; one offered already stays as it is
+    engine_idle : In(1); pairs_settled : Out(1)
+        who takes the frames has none under way; no such frame was offered before `active_pairs` changed: see
+        `FrameOffer`
     sent : In(SentFlow(pair_bits))
         a frame was sent, see `Steer`
     frames : Out(stream(FrameInfo(pair_bits)))
@@ -84,7 +87,8 @@ class Receive(wiring.Component):
             "eth_rx_tdata": In(config.width), "eth_rx_tkeep": In(config.bytes_per_beat), "eth_rx_tvalid": In(1),
             "eth_rx_tready": Out(1), "eth_rx_tlast": In(1), "eth_rx_tuser": In(1),
             "mtu": In(16), "enable": In(1),
-            "active_pairs": In(range(config.pairs + 1)), "sent": In(SentFlow(config.pair_bits)),
+            "active_pairs": In(range(config.pairs + 1)), "engine_idle": In(1), "pairs_settled": Out(1),
+            "sent": In(SentFlow(config.pair_bits)),
             "frames": Out(stream.Signature(FrameInfo(config.pair_bits))), "behind": Out(1),
             "verdicts": In(stream.Signature(Verdict)),
             "data": Out(stream.Signature(PacketBeat(config.width))),
@@ -130,6 +134,7 @@ class Receive(wiring.Component):
             offer.ended.eq(ingest.seen & ingest.row.last), offer.kept.eq(ingest.commit),
             offer.length.eq(ingest.bytes + self.header_bytes),
             offer.chosen.eq(steer.chosen), offer.queue.eq(steer.queue), offer.active_pairs.eq(self.active_pairs),
+            offer.engine_idle.eq(self.engine_idle), self.pairs_settled.eq(offer.settled),
             offer.flush.eq(self.flush), self.behind.eq(offer.behind),
         ]
         return steer, offer

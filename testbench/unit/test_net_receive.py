@@ -38,6 +38,7 @@ class Bench(StreamBench):
             ctx.set(dut.mtu, mtu)
             ctx.set(dut.enable, 1)
             ctx.set(dut.active_pairs, 1)
+            ctx.set(dut.engine_idle, 1)
         self.process(setup)
         rng = random.Random(self.seed)
 

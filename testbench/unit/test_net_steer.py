@@ -232,6 +232,7 @@ class ReceiveBench(StreamBench):
             ctx.set(dut.mtu, 1500)
             ctx.set(dut.enable, 1)
             ctx.set(dut.active_pairs, config.pairs)
+            ctx.set(dut.engine_idle, 1)
             await ctx.tick().repeat(ENTRIES + 4)
             for frame, queue in learnt:
                 ctx.set(dut.sent, {"valid": 1, "hash": flow_hash(headers_of(frame)), "queue": queue})
@@ -269,23 +270,34 @@ def test_each_frame_is_offered_for_its_queue(width, stall):
 
 @pytest.mark.requirements("NET-153")
 def test_frames_that_wait_when_pairs_become_inactive():
-    """Only the frame already offered keeps its queue; the rest go to receiveq1."""
+    """The frame already offered keeps its queue; the others wait until its buffer is back, and go to receiveq1."""
     rng = random.Random(7)
     frames = [random_flow(rng) for _ in range(10)]
     bench = ReceiveBench(frames, learnt=[(frame, 4) for frame in frames])
-    queues, dut = [], bench.dut
+    dut = bench.dut
 
     async def narrow(ctx):
-        await ctx.tick().repeat(ENTRIES + 150)
-        ctx.set(dut.active_pairs, 1)
-        while len(queues) < len(frames):
+        async def take():
             ctx.set(dut.frames.ready, 1)
-            _, _, valid, queue = await ctx.tick().sample(dut.frames.valid, dut.frames.payload.queue)
-            if valid:
-                queues.append(queue)
+            (queue,) = await ctx.tick().sample(dut.frames.payload.queue).until(dut.frames.valid)
+            ctx.set(dut.frames.ready, 0)
+            return queue
+        await ctx.tick().repeat(ENTRIES + 150)
+        assert ctx.get(dut.frames.valid) and ctx.get(dut.pairs_settled)
+        ctx.set(dut.active_pairs, 1)
+        await ctx.tick().repeat(20)
+        assert not ctx.get(dut.pairs_settled), "settled though a frame of before is offered"
+        assert await take() == 4
+        ctx.set(dut.engine_idle, 0)
+        for _ in range(30):
+            await ctx.tick()
+            assert not ctx.get(dut.frames.valid), "a frame is offered before those of before are done with"
+            assert not ctx.get(dut.pairs_settled)
+        ctx.set(dut.engine_idle, 1)
+        await ctx.tick().until(dut.pairs_settled)
+        assert [await take() for _ in range(9)] == [0] * 9
     bench.process(narrow)
     bench.run()
-    assert queues == [4] + [0] * 9
 
 
 @pytest.mark.requirements("NET-157")

@@ -74,7 +74,7 @@ class Bench:
         path.unlink(missing_ok=True)
         policy = POLICIES[row.policy]
         job |= {"frame": row.frame - FCS, "ring": row.ring, "queues": row.queues, "features": policy.features,
-                "driver": policy.driver, "result": str(path)}
+                "layout": policy.cost.layout, "result": str(path)}
         settings = {"manifest": str(manifest), "link": row.link, "profile": row.profile, "seed": self.seed,
                     "bench": job}
         if module == "job_bench":

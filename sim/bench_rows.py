@@ -17,18 +17,17 @@ FCS = 4
 
 @dataclass(frozen=True)
 class BenchPolicy:
-    """How driver and card share the work. `features` are negotiated beyond those that every run has, `driver` are
-    options of the reference driver, and `cost` is what a packet then costs at best."""
+    """How driver and card share the work. `features` are negotiated beyond those that every run has; `cost` is what a
+    packet then costs at best."""
     features: tuple
-    driver: dict
     cost: Policy
 
 
 POLICIES = {
-    "plain": BenchPolicy((), {}, BATCH),
-    "notification": BenchPolicy(("NOTIFICATION_DATA",), {}, BATCH),
-    "in-order": BenchPolicy(("IN_ORDER",), {}, IDEAL),
-    "indirect": BenchPolicy(("INDIRECT_DESC",), {"indirect": "always"}, BATCH.with_(layout="indirect")),
+    "plain": BenchPolicy((), BATCH),
+    "notification": BenchPolicy(("NOTIFICATION_DATA",), BATCH),
+    "in-order": BenchPolicy(("IN_ORDER",), IDEAL),
+    "indirect": BenchPolicy(("INDIRECT_DESC",), BATCH.with_(layout="indirect")),
 }
 
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import cocotb
 
+from model import formats
+from testbench.driver.framing import HEADER_APART
+from testbench.driver.net import WANTED
 from testbench.system.bench import Bench
 from testbench.system.case import settings
 from testbench.system.load import BATCH, Load
@@ -13,8 +16,13 @@ from testbench.system.record import Recorder
 
 
 def driver_options(job):
-    """Options of the driver for a job: its features beyond the usual ones, and what its policy asks for."""
-    return {"refill_batch": BATCH, "buffer_slack": 0, "pairs": job["queues"], **job["driver"]}
+    """Options of the driver for a job: its features beyond the usual ones, and how its policy lays packets out."""
+    names = [*job["features"], *(("NET_CTRL_VQ", "NET_MQ") if job["queues"] > 1 else ())]
+    options = {"refill_batch": BATCH, "buffer_slack": 0, "pairs": job["queues"],
+               "wanted": WANTED | formats.feature_set(*(formats.Feature[name] for name in names))}
+    if job["layout"] != "one":
+        options |= {"framing": HEADER_APART, "receive_framing": HEADER_APART}
+    return options
 
 
 @cocotb.test()

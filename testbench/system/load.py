@@ -2,6 +2,8 @@
 
 import struct
 
+from testbench.driver.framing import TOGETHER
+
 __all__ = ["BATCH", "Load"]
 
 BATCH = 32              # frames per doorbell, and receive buffers given back at a time
@@ -56,7 +58,7 @@ class Load:
     async def teach(self):
         """Send a frame of each flow, so that the card knows where the flow comes from."""
         for pair, queue in enumerate(self._nic.transmitters):
-            queue.post_many([self._frames[pair][0]])
+            self._post(queue, [self._frames[pair][0]])
             await queue.kick()
         while not all(self.sent):
             await self._bench.platform.sleep(100)
@@ -72,9 +74,17 @@ class Load:
             while self._paired and posted - self.received[pair] > self._lead:
                 self._come_in[pair].clear()
                 await self._come_in[pair].wait()
-            queue.post_many([frames[(posted + n) % distinct] for n in range(batch)])
+            self._post(queue, [frames[(posted + n) % distinct] for n in range(batch)])
             posted += batch
             await queue.kick()
+
+    def _post(self, queue, frames):
+        framing = self._nic.options.framing
+        if framing is TOGETHER:
+            queue.post_many(frames)
+            return
+        for frame in frames:
+            assert queue.post(frame, framing)
 
     async def receive(self, pair):
         """For ever: as many frames under way as there are buffers for, or as fit into the receive FIFO."""

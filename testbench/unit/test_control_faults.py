@@ -42,7 +42,7 @@ def test_malformed(what):
         case "broken table":
             segments = [(address, 24, False)]
         case "long table":
-            segments = [(address, 16 << 16, False)]
+            segments = [(address, (16 << 16) + 16, False)]
         case "indirect not negotiated":
             segments = [(address, 16, False)]
     bench.run(malformed(bench, segments, flags, count=2))
@@ -195,3 +195,24 @@ def test_nothing_while_not_live():
         ctx.set(bench.dut.live, 1)
     bench.run(body)
     assert [content for _, content in bench.replies] == [OK]
+
+
+@pytest.mark.requirements("BAS-010", "BAS-011")
+@pytest.mark.parametrize("fails", [0, 1])
+def test_reset_while_pairs_do_not_settle(fails):
+    """The reply that is still to come is taken, also after an error, before the queue is idle."""
+    bench = ControlBench()
+    bench.checks, bench.settled = False, 0
+    bench.waiting.append(bench.prepare(GOOD, 1, readable=[4], writable=[1], indirect=False))
+    bench.status = lambda address: ReadStatus.TIMEOUT if fails and len(bench.reads) == 4 else ReadStatus.OK
+
+    async def body(ctx):
+        for _ in range(400):
+            await bench.cycle(ctx)
+        assert bench.errors == fails and ctx.get(bench.dut.active_pairs) == 3 and not ctx.get(bench.dut.idle)
+        bench.status = lambda address: ReadStatus.OK
+        await restart(bench, ctx)
+        bench.settled = 1
+        bench.waiting.append(bench.prepare(ask_queue(0), 9))
+    bench.run(body)
+    assert [content for _, content in bench.replies] == [bytes(8) + OK]

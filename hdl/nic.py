@@ -84,7 +84,7 @@ class VirtioNetNic(wiring.Component):
         self._connect_reads(m, reads, rx, tx, transmit, control, completer)
         self._connect_writes(m, mux, reads, writes, rx, tx, msix, control, completer)
         self._connect_frames(m, device, rx, tx, transmit, receive, writes, control)
-        self._connect_control(m, device, control)
+        self._connect_control(m, device, control, rx, tx)
         self._connect_interrupts(m, device, completer, interrupts, msix, rx, tx, control)
         self._connect_life(m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts,
                            control)
@@ -145,8 +145,8 @@ class VirtioNetNic(wiring.Component):
                 engine.configure.config.eq(setup.p.config),
             ]
 
-    def _connect_control(self, m, device, control):
-        """What commands need to know."""
+    def _connect_control(self, m, device, control, rx, tx):
+        """What commands need to know, and what they do."""
         named = self._map(m, "command_map", device, control.virtqueue)
         m.d.comb += [
             control.place.exists.eq((named.role == Role.RECEIVE) | (named.role == Role.TRANSMIT)),
@@ -156,6 +156,14 @@ class VirtioNetNic(wiring.Component):
             control.features.coalescing.eq(device.features[Feature.NOTF_COAL]),
             control.features.queue_coalescing.eq(device.features[Feature.VQ_NOTF_COAL]),
         ]
+        settings = control.settings
+        for engine, transmit in ((rx, 0), (tx, 1)):
+            m.d.comb += [
+                engine.coalescing.valid.eq(settings.valid & (settings.transmit == transmit)),
+                engine.coalescing.queue.eq(settings.queue),
+                engine.coalescing.max_packets.eq(settings.max_packets),
+                engine.coalescing.max_usecs.eq(settings.max_usecs),
+            ]
 
     def _connect_reads(self, m, reads, rx, tx, transmit, control, completer):
         for engine, suffix in ((rx, "rx"), (tx, "tx")):

@@ -11,7 +11,9 @@ from testbench.system.case import system_test
 
 OFFERED = {Feature.VERSION_1, Feature.ACCESS_PLATFORM, Feature.ORDER_PLATFORM, Feature.RING_PACKED,
            Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA, Feature.NET_MAC, Feature.NET_STATUS, Feature.NET_MTU,
-           Feature.NET_SPEED_DUPLEX, Feature.EVENT_IDX, Feature.IN_ORDER}
+           Feature.NET_SPEED_DUPLEX, Feature.EVENT_IDX, Feature.IN_ORDER, Feature.NET_CTRL_VQ, Feature.NET_NOTF_COAL,
+           Feature.NET_VQ_NOTF_COAL}
+NEED_CONTROL = formats.feature_set(Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL)
 
 
 async def discover(bench):
@@ -62,7 +64,7 @@ async def _try(bench, features):
     return True
 
 
-@system_test("FEA-002", "FEA-003", "FEA-005", "FEA-008", timeout_us=8000)
+@system_test("FEA-002", "FEA-003", "FEA-005", "FEA-008", "FEA-040", "FEA-041", timeout_us=8000)
 async def negotiates(bench):
     """Good subsets are taken, again and again; what lacks VERSION_1 or RING_PACKED, or asks for more, is not."""
     must = formats.feature_set(Feature.VERSION_1, Feature.RING_PACKED)
@@ -70,12 +72,16 @@ async def negotiates(bench):
     optional = [1 << f for f in OFFERED if f not in (Feature.VERSION_1, Feature.RING_PACKED)]
     for _ in range(6):
         subset = must | sum(bit for bit in optional if bench.random.random() < 0.5)
+        if not subset >> Feature.NET_CTRL_VQ & 1:
+            assert await _try(bench, subset) == (not subset & NEED_CONTROL), hex(subset)
+            subset &= ~NEED_CONTROL
         assert await _try(bench, subset), hex(subset)
     assert await _try(bench, full)
     assert await _try(bench, full)
+    assert not await _try(bench, full & ~(1 << Feature.NET_CTRL_VQ))
     assert not await _try(bench, full & ~(1 << Feature.VERSION_1))
     assert not await _try(bench, full & ~(1 << Feature.RING_PACKED))
-    for bit in (0, 17, 28, 29, 35, 37, 41, 44, 60, 69, 95):
+    for bit in (0, 18, 28, 29, 35, 37, 41, 44, 60, 69, 95):
         assert not await _try(bench, full | 1 << bit), bit
 
 

@@ -152,8 +152,8 @@ async def coalesced_interrupts(bench):
 
 @system_test("NET-118", timeout_us=6000, presets=("tiny", "default"))
 async def commands_beside_traffic(bench):
-    """Frames in both directions go on, and so do commands."""
-    nic = await bench.nic(wanted=COALESCING, queue_size=32)
+    """Frames in both directions go on, and so do commands; with all that a ring may do."""
+    nic = await bench.nic(wanted=COALESCING | formats.RING_FEATURES, queue_size=32)
     frames = [bench.frame(longest=300) for _ in range(60)]
 
     async def commands():

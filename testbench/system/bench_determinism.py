@@ -29,4 +29,4 @@ async def cycles_of_a_run(bench):
     await bench.settle()
     RECORD.write_text(json.dumps({
         "sent": [(frame.first, frame.last, len(frame.data)) for frame in bench.mac.captured], "received": seen,
-        "messages": nic.messages.counts, "end": bench.env.now}))
+        "messages": nic.messages.counts, "end": bench.env.now, "pcie": bench.host.statistics.report(bench.env.now)}))

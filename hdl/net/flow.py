@@ -49,9 +49,9 @@ class FlowHash(wiring.Component):
         headers = self.headers
         ip = headers.ipv4 | headers.ipv6
         one, other = Signal(128), Signal(128)
-        m.d.comb += [
-            one.eq(Mux(ip, headers.source, headers.source_mac)),
-            other.eq(Mux(ip, headers.destination, headers.destination_mac)),
+        m.d.comb += [     # without IP the IP addresses are 0
+            one.eq(headers.source | Mux(ip, 0, headers.source_mac)),
+            other.eq(headers.destination | Mux(ip, 0, headers.destination_mac)),
         ]
 
         def fold(address):
@@ -61,7 +61,8 @@ class FlowHash(wiring.Component):
         fields = Cat(fold(differing), fold(common),
                      headers.source_port ^ headers.destination_port, headers.source_port & headers.destination_port,
                      Mux(headers.fragment, 0, headers.protocol))
-        key = Signal(len(fields))
+        # Kept as it is: synthesis makes deeper logic of the sums of sums.
+        key = Signal(len(fields), attrs={"keep": 1})
         m.d.comb += [differing.eq(one ^ other), common.eq(one & other), key.eq(fields)]
         effects = [_crc(1 << n, len(key)) for n in range(len(key))]
         m.d.comb += self.hash.eq(Cat(Cat(key[n] for n, effect in enumerate(effects) if effect >> bit & 1).xor()

@@ -30,6 +30,10 @@ def _choose(bits, values):
     return choices[0]
 
 
+def _has_ports(protocol):
+    return (protocol == Protocol.TCP) | (protocol == Protocol.UDP)
+
+
 class _NetworkLayer(data.StructLayout):
     """What the second stage knows.
 
@@ -177,6 +181,10 @@ class HeaderParser(wiring.Component):
             ported.eq(transport & Mux(network.ipv4, network.within4 & network.room4, within & room)),
         ]
         is_tcp, is_udp = protocol == Protocol.TCP, protocol == Protocol.UDP
+        # With `transport`: TCP or UDP; found beside the choice of the protocol, not behind it.
+        carries = Signal()
+        m.d.comb += carries.eq(Mux(network.ipv4, _has_ports(network.protocol4),
+                                   _choose(end.by, [_has_ports(name) for name in network.names])))
         m.d.comb += [
             o.fragment.eq((network.ipv4 & network.fragment4) | (found6 & end.fragment)),
             transport.eq((network.ipv4 & ~network.fragment4) | (found6 & ~end.fragment)),
@@ -184,9 +192,9 @@ class HeaderParser(wiring.Component):
             o.transport.eq(transport), o.protocol.eq(protocol),
             o.tcp.eq(ported & is_tcp), o.udp.eq(ported & is_udp),
             o.truncated.eq(network.truncated | (network.ipv6 & end.broken) | (ends6 & ~found6)
-                           | (transport & (is_tcp | is_udp) & ~fits)),
+                           | (transport & carries & ~fits)),
             o.malformed.eq(network.malformed
-                           | (transport & (is_tcp | is_udp) & ~Mux(network.ipv4, network.room4, room))),
+                           | (transport & carries & ~Mux(network.ipv4, network.room4, room))),
             o.unreached.eq(network.ipv6 & ~end.broken & ~end.at.any()),
         ]
         with m.If(o.tcp | o.udp):

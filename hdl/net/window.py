@@ -139,8 +139,8 @@ class HeaderWindow(wiring.Component):
             o.outer_tag.eq(number(type_at[0] + 2)), o.inner_tag.eq(number(type_at[1] + 2)),
             o.cut.eq(by_tags(~complete)),
             o.ethertype.eq(by_tags(present)),
-            o.ipv4.eq(by_tags([value == EtherType.IPV4 for value in present])),
-            o.ipv6.eq(by_tags([value == EtherType.IPV6 for value in present])),
+            o.ipv4.eq(by_tags([bit & (number(at) == EtherType.IPV4) for bit, at in zip(complete, type_at)])),
+            o.ipv6.eq(by_tags([bit & (number(at) == EtherType.IPV6) for bit, at in zip(complete, type_at)])),
             o.left.eq(by_tags([Mux(bit, have - at, 0) for bit, at in zip(complete, behind)])),
             Value.cast(o.l3).eq(by_tags([window[8 * at:8 * (at + L3_BYTES)] for at in behind])),
         ]

@@ -14,10 +14,10 @@ __all__ = ["Coalesce"]
 
 
 class _Limits(data.Struct):
-    """Of a queue. `direct` one of the parameters is 0, which makes every buffer due."""
+    """Of a queue; 0 makes every buffer due. `timed`: `usecs` is not 0."""
     buffers: 16
     usecs: 20
-    waits: 1
+    timed: 1
 
 
 class _Count(data.Struct):
@@ -84,7 +84,7 @@ class Coalesce(wiring.Component):
         m.d.comb += [
             port.addr.eq(published.queue), limits.addr.eq(published.queue),
             total.eq(port.data.buffers + published.buffers),
-            due.eq(~limits.data.waits | (total >= limits.data.buffers)),
+            due.eq(~limits.data.timed | (total >= limits.data.buffers)),
             # A queue whose time is up goes first: that happens once for any number of its notifications.
             self.published.ready.eq(out.i.ready & ~ripe & ~self.init.valid),
             taken.eq(self.published.valid & self.published.ready),
@@ -128,7 +128,7 @@ class Coalesce(wiring.Component):
             m.d.comb += [
                 write.data.buffers.eq(packets[:16] | packets[16:].any().replicate(16)),
                 write.data.usecs.eq(usecs[:20] | usecs[20:].any().replicate(20)),
-                write.data.waits.eq(packets.any() & usecs.any()),
+                write.data.timed.eq(usecs.any()),
             ]
         return limits.read_port(domain="comb"), limits.read_port(domain="comb")
 
@@ -136,7 +136,7 @@ class Coalesce(wiring.Component):
         """Goes round the queues. A look at a count that is just being changed is repeated."""
         age = Signal(21)
         m.d.comb += age.eq(now - count.since)
-        met = ~limits.waits | (age >= limits.usecs) | (count.buffers >= limits.buffers)
+        met = (age >= limits.usecs) | (count.buffers >= limits.buffers)
         with m.If(ripe):
             m.d.sync += ripe.eq(~leave)
         with m.Elif(~disturbed & ~self.quiesce):

@@ -121,6 +121,33 @@ def test_max_usecs(usecs):
         assert (usecs - 1) * US <= end - begin <= usecs * US + 6 + 3
 
 
+@pytest.mark.parametrize("pairs", [1, 3])
+def test_count_and_time_at_once(pairs):
+    """The buffer that reaches max_packets comes at any moment of the end of the time: the driver is told of both at once,
+    or of each, and never of nothing."""
+    rig = Rig(pairs)
+
+    async def scenario(ctx):
+        await rig.set(ctx, 0, 2, 8)
+        for gap in range(30, 50):
+            before = len(rig.due())
+            await rig.tell(ctx, 0)
+            await ctx.tick().repeat(gap)
+            await rig.tell(ctx, 0)
+            await ctx.tick().repeat(80)
+            assert len(rig.due()) - before in (1, 2)
+            numbers.add(len(rig.due()) - before)
+    numbers = set()
+    rig.run(scenario)
+    assert numbers == {1, 2}
+    waiting = 0
+    for _, _, slots, due in rig.out:
+        waiting += slots
+        assert waiting or not due, "told of nothing"
+        waiting = 0 if due else waiting
+    assert waiting == 0
+
+
 @pytest.mark.requirements("NET-188")
 @pytest.mark.parametrize("packets, usecs, due", [(0, 0, 1), (3, 5000, 1), (4, 5000, 0), (0, 5000, 1), (9, 1, 1)])
 def test_new_parameters_count_at_once(packets, usecs, due):

@@ -123,8 +123,8 @@ def test_max_usecs(usecs):
 
 @pytest.mark.parametrize("pairs", [1, 3])
 def test_count_and_time_at_once(pairs):
-    """The buffer that reaches max_packets comes at any moment of the end of the time: the driver is told of both at once,
-    or of each, and never of nothing."""
+    """The buffer that reaches max_packets comes at any moment of the end of the time: the driver is told of both or
+    of each, and never of nothing."""
     rig = Rig(pairs)
 
     async def scenario(ctx):

@@ -16,18 +16,24 @@ class Echo:
         started
     batch : int
         most frames per doorbell; fewer as long as there is no room for more, since waiting for it costs rate
+    may_lose : bool
+        a host so slow that no buffer is known for longer than the card keeps a frame waiting may lose some
 
     Attributes
     ----------
+    lost : int
+        frames that did not come back
     probe : LatencyProbe
     received_at : list of float
         ns from the start of `run` at which the driver took each frame
     """
 
-    def __init__(self, bench, nic, *, batch=32):
+    def __init__(self, bench, nic, *, batch=32, may_lose=False):
         self._bench = bench
         self._nic = nic
         self._batch = batch
+        self._may_lose = may_lose
+        self.lost = 0
         self._transmit, self._receive = nic.transmitters[0], nic.receivers[0]
         self.probe = LatencyProbe(bench, self._transmit.doorbell_at)
         self.received_at = []
@@ -105,10 +111,16 @@ class Echo:
             try:
                 batch = await self._nic.receive_many(timeout_ns=STUCK_NS)
             except TimeoutError:
+                if self._may_lose and before[1] == self._posted:
+                    self._give_up(self._posted)
+                    self._news.set()
+                    continue
                 assert before[0] == before[1] or before[1] != self._posted, (
                     f"frame {before[0] + 1} of {len(self._frames)} did not come back within {STUCK_NS // 1000} µs")
                 continue
             for frame in batch:
+                if self._may_lose and frame in self._frames[len(self.received_at):self._posted]:
+                    self._give_up(self._frames.index(frame, len(self.received_at)))
                 number = len(self.received_at)
                 assert number < self._posted and frame == self._frames[number], (
                     f"frame {number + 1} of {len(self._frames)} came back different: {len(frame)} bytes, "
@@ -116,3 +128,10 @@ class Echo:
                 self._bytes -= self._sizes[number]
                 self.received_at.append(self._now())
             self._news.set()
+
+    def _give_up(self, end):
+        """Frames before number `end` don't come any more."""
+        while len(self.received_at) < end:
+            self.lost += 1
+            self._bytes -= self._sizes[len(self.received_at)]
+            self.received_at.append(self._now())

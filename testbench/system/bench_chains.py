@@ -97,7 +97,7 @@ async def header_fields_without_meaning(bench):
     assert len(bench.mac.captured) == len(headers)
 
 
-async def _breaks(bench, nic, what):
+async def breaks(bench, nic, what):
     """What was posted can only be cured by a reset."""
     await nic.transmitters[0].kick()
     assert await bench.platform.wait(nic.config_changed, 100_000), f"{what}: no interrupt"
@@ -115,7 +115,7 @@ async def indirect_without_the_feature(bench):
     nic = await bench.nic(queue_size=16)
     assert not nic.virtio.features >> formats.Feature.INDIRECT_DESC & 1
     post(nic, bench.random.randbytes(64), [64], flags=INDIRECT)
-    await _breaks(bench, nic, "INDIRECT")
+    await breaks(bench, nic, "INDIRECT")
 
 
 @system_test("PKD-023", "BAS-005", "BAS-006", timeout_us=8000)
@@ -126,4 +126,4 @@ async def chain_longer_than_the_ring(bench):
         queue = nic.transmitters[0]
         post(nic, header() + bench.frame(100), [112 - size + 1] + [1] * (size - 1))
         queue.ring._table["flags"] |= formats.DESC_NEXT
-        await _breaks(bench, nic, f"ring of {size}")
+        await breaks(bench, nic, f"ring of {size}")

@@ -1,8 +1,10 @@
 """Reads of the card that go wrong on the bus: refused, poisoned, never answered, answered late or twice."""
 
-from model import pci
-from model.formats import Status
+from model import formats, pci
+from model.formats import Feature, Status
 from testbench.bfm.tlp import MessageCode, completion
+from testbench.driver.framing import HEADER_APART
+from testbench.driver.options import WANTED
 from testbench.driver.platform import DeviceError
 from testbench.system.bench_traffic import echo
 from testbench.system.case import system_test
@@ -11,6 +13,8 @@ REFUSED = ("ur", "ca", "poison")
 POISONED, COMPLETION_TIMEOUT, UNEXPECTED_COMPLETION = 1 << 12, 1 << 14, 1 << 16     # uncorrectable errors
 ADVISORY = 1 << 13                                                                  # correctable error
 TARGET_ABORT, MASTER_ABORT, PARITY_ERROR = 1 << 12, 1 << 13, 1 << 15                # of the status register
+# A driver that puts what it sends into tables.
+TABLES = {"wanted": WANTED | formats.feature_set(Feature.INDIRECT_DESC), "framing": HEADER_APART}
 TIMEOUT_RANGE_A = 0b0001        # 50 to 100 µs
 TIMEOUT_NS = 100_000
 # What each fault leaves behind: status register, uncorrectable errors, error message.
@@ -71,11 +75,11 @@ async def works(bench):
     bench.forget_wire()
 
 
-def _fatal_refusals(label):
+def _fatal_refusals(label, **options):
     @system_test("BAS-005", "BAS-006", "BAS-009", name=f"{label}_read_refused", timeout_us=8000)
     async def run(bench):
         for fault in REFUSED:
-            nic = await bench.nic(queue_size=16)
+            nic = await bench.nic(queue_size=16, **options)
             await clear_traces(bench, nic)
             bench.host.inject(fault, lambda read: read.label == label)
             if label == "event":
@@ -92,12 +96,13 @@ def _fatal_refusals(label):
 
 ring_read_refused = _fatal_refusals("ring")
 event_read_refused = _fatal_refusals("event")
+table_read_refused = _fatal_refusals("table", **TABLES)
 
 
-def _fatal_timeout(label):
+def _fatal_timeout(label, **options):
     @system_test("BAS-005", "BAS-006", "BAS-009", name=f"{label}_read_never_answered", timeout_us=8000)
     async def run(bench):
-        nic = await bench.nic(queue_size=16)
+        nic = await bench.nic(queue_size=16, **options)
         await short_timeouts(nic)
         await clear_traces(bench, nic)
         bench.host.inject("drop", lambda read: read.label == label)
@@ -113,6 +118,7 @@ def _fatal_timeout(label):
 
 ring_read_never_answered = _fatal_timeout("ring")
 event_read_never_answered = _fatal_timeout("event")
+table_read_never_answered = _fatal_timeout("table", **TABLES)
 
 
 @system_test("BAS-021", "NET-049", timeout_us=8000)

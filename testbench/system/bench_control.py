@@ -168,3 +168,64 @@ async def commands_beside_traffic(bench):
     await sending
     assert [await bench.wire() for _ in frames] == frames
     await task
+
+
+@system_test("NET-002", "NET-004", "NET-023", "NET-151", "NET-152", "NET-153", "NET-159", build={"pairs": 3},
+             timeout_us=6000)
+async def pairs_commands(bench):
+    """The control queue is behind all pairs. One pair at first, then as many as told, and one again after a reset."""
+    for _ in range(2):
+        nic = await bench.nic(wanted=MULTIQUEUE, queue_size=8)
+        assert nic.control.index == 6 and await nic.virtio.read_config("max_virtqueue_pairs") == 3
+        await nic.stop()
+        nic = await bench.nic(wanted=MULTIQUEUE, queue_size=16, pairs=3)
+        for pairs in (3, 1, 2):
+            await nic.set_pairs(pairs)
+            for wrong in (0, 4, 0x100, 0x8001, 0xffff):
+                await refused(bench, nic, ControlClass.MQ, 0, wrong.to_bytes(2, "little"))
+            for data in (b"", b"\1", b"\1\0\0"):
+                await refused(bench, nic, ControlClass.MQ, 0, data)
+            await refused(bench, nic, ControlClass.MQ, 1, b"\1\0")
+            frames = [bench.frame() for _ in range(24)]
+            for frame in frames:
+                bench.mac.send(frame)
+            got = []
+            while len(got) < len(frames):
+                got += await nic.receive_any(timeout_ns=100_000)
+            assert sorted(frame for _, frame in got) == sorted(frames)
+            assert {pair for pair, _ in got} <= set(range(pairs))
+        await nic.stop()
+
+
+@system_test("NET-153", build={"pairs": 4}, timeout_us=10_000)
+async def fewer_pairs_while_frames_come(bench):
+    """Once the command is used, nothing is put on the queues that it took out of use."""
+    nic = await bench.nic(wanted=MULTIQUEUE, queue_size=64, pairs=4)
+    coming = True
+    received = []
+
+    async def receiver():
+        while coming:
+            try:
+                received.extend(await nic.receive_any(timeout_ns=20_000))
+            except TimeoutError:
+                pass
+
+    async def sender():
+        while coming:
+            bench.mac.send(bench.frame(longest=200))
+            await bench.platform.sleep(60)
+    tasks = [bench.platform.spawn(body()) for body in (receiver, sender)]
+    for pairs in (1, 4, 2, 3, 1, 4, 1):
+        await nic.control.set_pairs(pairs)
+        at_ack = [receiver.ring.has_used() for receiver in nic.receivers]
+        for pair in range(pairs, 4):
+            while nic.receivers[pair].ring.has_used():
+                await bench.platform.sleep(100)
+        before = len(received)
+        await bench.platform.sleep(10_000)
+        assert all(pair < pairs for pair, _ in received[before:]), (pairs, at_ack)
+        assert len(received) > before
+    coming = False
+    for task in tasks:
+        await task

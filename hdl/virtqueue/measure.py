@@ -39,7 +39,7 @@ class Measure(wiring.Component):
     quiesce : In(1)
     slot : Out
         address the cache here, with `enable`; when done: where the chain's head is, or will be
-    enable : Out(1); cache : In(Chain)
+    enable : Out(1); cache : In(BufferElement)
     progress : In(Progress)
         of the queue
     taking : Out(1)

@@ -43,7 +43,7 @@ class Reader(wiring.Component):
     arrived : In(Pulse)
         see `Tables`
     progress_queue : Out, progress : In(Progress)
-    cache_queue, cache_slot, cache_enable : Out; cache : In(Chain)
+    cache_queue, cache_slot, cache_enable : Out; cache : In(BufferElement)
         read port of the cache
     emptied_queue : In, emptied : Out
         next slot to be read of a queue: those before are free. Answered in the same cycle

@@ -31,6 +31,8 @@ class Supply(wiring.Component):
     ----------
     idle : Out(1)
         no read is under way, and nothing that came is being looked at
+    looking : Out(1)
+        elements of `looking_queue` may arrive without another doorbell; low only when all that did arrive are visible
     fetched : Out(6)
         descriptors asked for in this cycle
     """

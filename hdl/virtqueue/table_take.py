@@ -67,12 +67,8 @@ class TableTake(wiring.Component):
     TURN = 16
 
     def __init__(self, queues, queue_bits, *, client, descriptors, elements, batch, read_bytes):
-        self.queues = queues
-        self.queue_bits = queue_bits
-        self.client = client
-        self.elements = elements
-        self.batch = batch
-        self.most = read_bytes // 16
+        self.queues, self.queue_bits, self.client = queues, queue_bits, client
+        self.elements, self.batch, self.most = elements, batch, read_bytes // 16
         self.ring_bits, self.slot_bits = slot_bits(descriptors), slot_bits(elements)
         self.state = TableState(self.ring_bits, self.slot_bits)
         super().__init__({
@@ -100,14 +96,15 @@ class TableTake(wiring.Component):
         self._read, self._write = self._states(m)
         self._queue = queue = Signal(self.queue_bits)
         self._again, self._again_ready = Signal(), Signal()
-        run = self._run(m)
+        self._due, self._next, self._begun = Signal(), Signal(self.queue_bits), Signal()
+        self._run(m)
         self._at, self._after = at, after = Signal(self.state), Signal(self.state)
         self._free = free = Signal(self.slot_bits)      # places, as the turn began, less those given since
         self._turn = Signal(range(self.TURN))
         chosen = Signal(self.queue_bits)
         read, write = self._read, self._write
         m.d.comb += [
-            chosen.eq(Mux(self.rewinds.valid, self.rewinds.payload.queue, run.o.payload)),
+            chosen.eq(Mux(self.rewinds.valid, self.rewinds.payload.queue, self._next)),
             read.addr.eq(chosen), self.returned_queue.eq(chosen), self.emptied_queue.eq(chosen),
             self.config_queue.eq(queue), self.progress_queue.eq(queue),
             self.cache_queue.eq(queue), self.cache_slot.eq(at.read + 1),
@@ -121,7 +118,7 @@ class TableTake(wiring.Component):
                 state = read.data
                 m.d.comb += [
                     self.progress_queue.eq(chosen), self.cache_queue.eq(chosen), self.cache_slot.eq(state.read),
-                    self.cache_enable.eq(1), run.o.ready.eq(~self.quiesce & ~self.rewinds.valid),
+                    self.cache_enable.eq(1), self._begun.eq(~self.quiesce & ~self.rewinds.valid & ~self.init.valid),
                 ]
                 m.d.sync += [
                     queue.eq(chosen), at.eq(state), self._turn.eq(0),
@@ -130,7 +127,7 @@ class TableTake(wiring.Component):
                 with m.If(self.rewinds.valid):
                     with m.If(state.asked == self.returned):
                         m.next = "REWIND"
-                with m.Elif(run.o.valid & ~self.quiesce & (self.progress.slot != state.read) & ~state.broken
+                with m.Elif(self._due & self._begun & (self.progress.slot != state.read) & ~state.broken
                             & ~self.failed):
                     m.next = "TAKE"
             with m.State("TAKE"):
@@ -164,8 +161,13 @@ class TableTake(wiring.Component):
         """Queues to be looked at: something arrived, there is space again, or a turn ended early (`_again`)."""
         m.submodules.space_run = space = RunQueue(self.queues, self.queue_bits)
         m.submodules.run = run = RunQueue(self.queues, self.queue_bits)
-        # A register on the second way in, to keep it short.
+        # Registers on the second way in and on the way out keep paths short. No turn is over before the next is here.
         waits, waiting, free = Signal(), Signal(self.queue_bits), Signal()
+        m.d.comb += run.o.ready.eq(~self._due)
+        with m.If(self.init.valid | self._due & self._begun):
+            m.d.sync += self._due.eq(0)
+        with m.Elif(~self._due):
+            m.d.sync += [self._due.eq(run.o.valid), self._next.eq(run.o.payload)]
         m.d.comb += [
             space.init.eq(self.init), space.push.eq(self.space),
             run.init.eq(self.init), run.push.eq(self.arrived),
@@ -179,7 +181,6 @@ class TableTake(wiring.Component):
             m.d.sync += [
                 waits.eq(self._again | space.o.valid), waiting.eq(Mux(self._again, self._queue, space.o.payload)),
             ]
-        return run
 
     def _take(self, m):
         """The descriptor at hand: copy it, or find out what to read of its table."""
@@ -262,14 +263,14 @@ class TableTake(wiring.Component):
 
     def _go_on(self, m, finished):
         """What was taken is settled; with `finished` the next descriptor is addressed already."""
-        after = self._after
-        m.d.comb += [self._write.en.eq(1), self.cache_enable.eq(finished)]
+        following = Signal(self.ring_bits)
+        m.d.comb += [following.eq(self._at.read + 1), self._write.en.eq(1), self.cache_enable.eq(finished)]
         m.d.sync += [
-            self._at.eq(after), self._turn.eq(self._turn + 1),
-            self.freed.valid.eq(finished & ((after.read & (self.batch - 1)) == 0)), self.freed.queue.eq(self._queue),
+            self._at.eq(self._after), self._turn.eq(self._turn + 1),
+            self.freed.valid.eq(finished & ((following & (self.batch - 1)) == 0)), self.freed.queue.eq(self._queue),
         ]
         m.next = "TAKE"
-        with m.If(finished & (self.progress.slot == after.read)):
+        with m.If(finished & (self.progress.slot == following)):
             m.next = "TURN"
         with m.Elif(self._turn == self.TURN - 1):
             m.next = "AGAIN"

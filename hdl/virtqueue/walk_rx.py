@@ -49,8 +49,8 @@ class WalkReceive(wiring.Component):
     completions : stream of Completion out
     config_queue : Out, config : In(QueueConfig); progress_queue : Out, progress : In(Progress)
     looking_queue : Out, looking : In(1)
-        see `Fetch`
-    cache_queue, cache_slot, cache_enable : Out; cache : In(Chain)
+        see `Supply`
+    cache_queue, cache_slot, cache_enable : Out; cache : In(BufferElement)
         read port of the cache
     emptied_queue : In, emptied : Out; space : Out(Pulse)
         see `Reader`
@@ -69,24 +69,16 @@ class WalkReceive(wiring.Component):
         self.slot_bits = slot_bits(cache)
         self.state = WalkState(self.slot_bits)
         super().__init__({
-            "init": In(Pulse(queue_bits)),
-            "live": In(1),
-            "quiesce": In(1),
+            "init": In(Pulse(queue_bits)), "live": In(1), "quiesce": In(1),
             "frames": In(stream.Signature(Frame(queue_bits))),
             "verdicts": Out(stream.Signature(Verdict)),
             "writes": Out(stream.Signature(WriteCommand(queue_bits))),
-            "packet_sent": In(1),
-            "frames_behind": In(1),
+            "packet_sent": In(1), "frames_behind": In(1),
             "completions": Out(stream.Signature(Completion(queue_bits))),
-            "config_queue": Out(queue_bits),
-            "config": In(QueueConfig),
-            "progress_queue": Out(queue_bits),
-            "progress": In(Progress(self.slot_bits)),
-            "looking_queue": Out(queue_bits),
-            "looking": In(1),
-            "cache_queue": Out(queue_bits),
-            "cache_slot": Out(self.slot_bits - 1),
-            "cache_enable": Out(1),
+            "config_queue": Out(queue_bits), "config": In(QueueConfig),
+            "progress_queue": Out(queue_bits), "progress": In(Progress(self.slot_bits)),
+            "looking_queue": Out(queue_bits), "looking": In(1),
+            "cache_queue": Out(queue_bits), "cache_slot": Out(self.slot_bits - 1), "cache_enable": Out(1),
             "cache": In(BufferElement()),
             "emptied_queue": In(queue_bits),
             "emptied": Out(self.slot_bits),

@@ -255,7 +255,7 @@ def test_random_mixes(seed):
 
 
 def test_latency_and_rate():
-    """A direct descriptor is visible 3 cycles after it stood in the ring's cache; one a cycle, and a table every 2."""
+    """A direct descriptor is visible 4 cycles after it stood in the ring's cache; one a cycle, and a table every 2."""
     ring = Ring(width=512, descriptors=64, elements=64, batch=16, read_bytes=512, stall=0, walk=0)
     for n in range(32):
         ring.direct(0, 1, n)
@@ -270,9 +270,9 @@ def test_latency_and_rate():
     ring.script = watch
     ring.run(lambda: len(ring.reads) == 16)
     seen, done = filled.index(1), visible.index(32)
-    assert next(n for n, slot in enumerate(visible) if slot) - seen == 3
+    assert next(n for n, slot in enumerate(visible) if slot) - seen == 4
     # In turns of 16.
-    assert done - seen <= 3 + 32 + 4
+    assert done - seen <= 4 + 32 + 4
     assert ring.reads[-1][0] - ring.reads[0][0] <= 31
 
 
@@ -377,6 +377,13 @@ def test_a_new_life_after_quiesce(seed):
     ring.mix(QUEUES, 30)
     dut, lives = ring.dut, []
 
+    async def seen(ctx):
+        slots = []
+        for queue in range(QUEUES):
+            ctx.set(dut.progress_queue, queue)
+            slots.append(ctx.get(dut.progress.slot))
+        return slots
+
     async def reset(ctx):
         if len(lives) == 5 or ring.rng.random() < 0.98:
             return
@@ -386,8 +393,12 @@ def test_a_new_life_after_quiesce(seed):
         lives.append(len(ring.reads))
         asked = len(ring.reads) + ctx.get(dut.reads.valid)
         ring.status = lambda queue: ring.rng.choice([ReadStatus.OK, ReadStatus.DISCARDED, ReadStatus.ABORTED])
+        for _ in range(4):
+            await ring.cycle(ctx)
+        visible = await seen(ctx)
         while any(ring.under_way) or ring.beats or not ctx.get(dut.idle):
             await ring.cycle(ctx)
+        assert await seen(ctx) == visible
         assert len(ring.reads) <= asked and ring.errors == 0
         ring.status = lambda queue: ReadStatus.OK
         ctx.set(dut.quiesce, 0)

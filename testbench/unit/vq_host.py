@@ -12,30 +12,12 @@ from amaranth.sim import Simulator
 from hdl.dma.spec import DataContext, ReadStatus
 from hdl.virtqueue.engine import Direction, Engine
 from testbench.unit.packed_ring import Indirect, PackedRing
+from testbench.unit.vq_read import Read
 
 MEMORY = 1 << 20
 AREAS = 0x1000      # event suppression structures
 DRIVER_AREAS = 0x2000
 BUFFERS = 0x40000
-
-
-class Fetch:
-    def __init__(self, command, now, rng, latency, not_before):
-        self.queue, self.address, self.length = command.queue, command.address, command.length
-        self.context = command.context
-        self.data = bytearray(self.length)
-        self.sampled = 0
-        self.ready = now + rng.randint(*latency)
-        lines = range(self.address & ~63, self.address + self.length, 64)
-        self.samples = sorted((max(not_before, rng.randint(now + 1, self.ready)), line) for line in lines)
-        self.ready = max(self.ready, self.samples[-1][0])
-
-    def sample(self, memory, now):
-        while self.sampled < len(self.samples) and self.samples[self.sampled][0] <= now:
-            line = self.samples[self.sampled][1]
-            low, high = max(line, self.address), min(line + 64, self.address + self.length)
-            self.data[low - self.address:high - self.address] = memory[low:high]
-            self.sampled += 1
 
 
 class Host:
@@ -278,7 +260,7 @@ class Host:
         command = self.take(ctx, dut.fetch_reads)
         if command is not None:
             self._check_fetch(command)
-            self.fetches[command.queue].append(Fetch(command, now, self.rng, self.latency, self.visible_at))
+            self.fetches[command.queue].append(Read(command, now, self.rng, self.latency, self.visible_at))
             self.fetch_count += 1
             self.fetched += command.length // 16
             self.log.append(("fetch", now, command.queue, command.length // 16))
@@ -308,7 +290,7 @@ class Host:
         command = self.take(ctx, dut.table_reads)
         if command is not None:
             self._check_table(command)
-            self.tables[command.queue].append(Fetch(command, now, self.rng, self.latency, self.visible_at))
+            self.tables[command.queue].append(Read(command, now, self.rng, self.latency, self.visible_at))
             self.log.append(("table", now, command.queue, command.length // 16))
         if not self.table_beats and ctx.get(dut.table_room):
             self.table_beats += self._answer(self.tables, self.table_status, now)

@@ -75,7 +75,7 @@ class FrameOffer(wiring.Component):
 
         # The next frame to offer is in a register; a frame that finds nothing before it goes there at once.
         m.submodules.waiting = waiting = Queue(FrameInfo(self.pair_bits), self.depth, block=True)
-        offered, offer = Signal(), Signal(FrameInfo(self.pair_bits))
+        offered, first = Signal(), Signal(FrameInfo(self.pair_bits))
         free = ~offered | self.frames.ready | self.flush
         go = free & (self.settled | self.flush)
         straight = go & (waiting.level == 0)
@@ -86,10 +86,10 @@ class FrameOffer(wiring.Component):
             waiting.o.ready.eq(go),
             waited.length.eq(waiting.o.payload.length), waited.queue.eq(self._active(waiting.o.payload.queue)),
             following.eq(Mux(waiting.o.valid, waited, info)),
-            self.frames.valid.eq(offered & ~self.flush), self.frames.payload.eq(offer),
+            self.frames.valid.eq(offered & ~self.flush), self.frames.payload.eq(first),
         ]
         with m.If(free):
-            m.d.sync += [offered.eq(go & (waiting.o.valid | (known & straight))), offer.eq(following)]
+            m.d.sync += [offered.eq(go & (waiting.o.valid | (known & straight))), first.eq(following)]
         self._settle(m, offered)
         inside = Signal(range(self.depth + ENDED + 2))    # frames kept that are not taken
         m.d.sync += inside.eq(inside + (self.ended & self.kept) - (offered & free))

@@ -109,9 +109,9 @@ class HeaderWindow(wiring.Component):
             with m.If(self.taken & place[n]):
                 m.d.sync += stored.eq(self.beat.data)
             parts.append(Mux(place[n], self.beat.data, stored))
-        window = Signal(8 * REACH)
-        m.d.comb += window.eq(Cat(*parts, self.beat.data))
-        return window
+        gathered = Signal(8 * REACH)
+        m.d.comb += gathered.eq(Cat(*parts, self.beat.data))
+        return gathered
 
     def _align(self, m, window, have, o):
         def octet(at):

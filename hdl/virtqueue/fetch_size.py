@@ -15,10 +15,10 @@ class FetchSize(wiring.Component):
     """Two registered steps from a queue's state to the size of its next fetch.
 
     The fetch is cut at the ring's end, at the ring window (fetched - used <= size, so that no slot is read again before
-    its used descriptor is written) and, if the queue is `telling`, at the position told; the largest ones also at
-    multiples of their size, so that those that follow are one read request each. It is not cut, but put off,
-    while the cache has no room for a whole batch: fetches of single descriptors would follow otherwise. That can't
-    last: a walker that has no whole chain takes descriptors out when less than a batch of the cache is free.
+    its used descriptor is written) and, if the queue is `telling`, at the position told; the largest ones, where more
+    follows, also at multiples of their size, so that those that follow are one read request each. It is not cut, but
+    put off, while the cache has no room for a whole batch: fetches of single descriptors would follow otherwise. That
+    can't last: a walker that has no whole chain takes descriptors out when less than a batch of the cache is free.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class FetchSize(wiring.Component):
         # Step 1: distances
         to_end, window = Signal(16), Signal(16)
         filled = Signal(self.slot_bits)
-        batch = Signal(6)
+        batch, part = Signal(6), Signal(6)      # the most, and what is taken of more
         # Whether what may be fetched ends at the position told: in the same pass; else the ring's end is nearer.
         cut, is_cut = Signal(), state.telling & (state.told.wrap == state.wrap)
         m.d.sync += [
@@ -73,12 +73,13 @@ class FetchSize(wiring.Component):
             self.beyond.eq(state.told.index >= size),
             window.eq(Mux(state.wrap == self.used.wrap, size, 0) + self.used.index - state.index),
             filled.eq(state.slot - self.emptied),
+            batch.eq(1 << self.batch_level),
             # Up to a multiple of the batch: ring areas stand on its boundaries, and so each fetch is one request.
-            batch.eq((1 << self.batch_level) - state.index[:self.batch_level]),
+            part.eq((1 << self.batch_level) - state.index[:self.batch_level]),
         ]
         for level in range(LEAST_LEVEL, self.batch_level):
             with m.If(state.level == level):
-                m.d.sync += batch.eq(1 << level)
+                m.d.sync += [batch.eq(1 << level), part.eq(1 << level)]
         # Step 2: the smallest
         ring = Signal(6)
         short, whole = Signal(), Signal()
@@ -88,7 +89,7 @@ class FetchSize(wiring.Component):
             whole.eq((to_end <= batch) & (to_end <= window)),
         ]
         m.d.sync += [
-            self.count.eq(Mux(short | (ring > batch), batch, ring)),
+            self.count.eq(Mux(short | (ring > batch), part, ring)),
             self.ends.eq(whole & ~cut),
             self.reaches.eq(whole & cut),
             self.ring_full.eq(window == 0),

@@ -8,10 +8,10 @@ STANDS_NS = 150_000     # in which something happens on a card with work to do
 
 
 class Watch:
-    """What the card writes to Device Event Suppression of a ring. `flags`: each value written, in order."""
+    """What stands in Device Event Suppression of a ring. `flags`: its value now, and each that the card writes."""
 
     def __init__(self, bench, ring):
-        self.flags = []
+        self.flags = [formats.EVENT.unpack(bench.memory.read(ring.device, formats.EVENT.size))[1]]
         self._address = ring.device
         bench.memory.watch(ring.device, formats.EVENT.size, self._written)
 

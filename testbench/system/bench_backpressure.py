@@ -169,7 +169,7 @@ slow_memory = _circumstances("slow_memory", profile="e3-tail", count=40)
 fast_memory = _circumstances("fast_memory", profile="zero", link="gen3x16")
 
 
-@system_test("FEA-017", timeout_us=20_000)
+@system_test("FEA-017", timeout_us=20_000, slow=True)
 async def odd_addresses(bench):
     """Buffers at every kind of address, across pages too, untranslated: bytes arrive where they belong, and no TLP
     crosses 4 KiB."""

@@ -60,7 +60,7 @@ async def told(nic, index):
 
 
 @system_test("NET-174", "NET-175", "NET-176", "NET-177", "NET-183", "NET-184", "NET-187", "NET-182", build={"pairs": 2},
-             timeout_us=6000)
+             timeout_us=6000, slow=True)
 async def coalescing_commands(bench):
     """What is set is told, and only of queues that are enabled; reset sets everything to 0."""
     for _ in range(2):
@@ -111,7 +111,7 @@ async def commands_need_their_feature(bench):
         await nic.stop()
 
 
-@system_test("NET-181", "NET-185", "NET-186", "NET-188", timeout_us=10_000, presets=("tiny", "default"))
+@system_test("NET-181", "NET-185", "NET-186", "NET-188", timeout_us=10_000, presets=("tiny", "default"), slow=True)
 async def coalesced_interrupts(bench):
     """Interrupts for received frames, counted and timed; new parameters count at once for what waits."""
     nic = await bench.nic(wanted=COALESCING, queue_size=32)
@@ -150,7 +150,7 @@ async def coalesced_interrupts(bench):
     await drain()
 
 
-@system_test("NET-118", timeout_us=6000, presets=("tiny", "default"))
+@system_test("NET-118", timeout_us=6000, presets=("tiny", "default"), slow=True)
 async def commands_beside_traffic(bench):
     """Frames in both directions go on, and so do commands; with all that a ring may do."""
     nic = await bench.nic(wanted=COALESCING | formats.RING_FEATURES, queue_size=32)
@@ -171,7 +171,7 @@ async def commands_beside_traffic(bench):
 
 
 @system_test("NET-002", "NET-004", "NET-023", "NET-151", "NET-152", "NET-153", "NET-159", build={"pairs": 3},
-             timeout_us=6000)
+             timeout_us=6000, slow=True)
 async def pairs_commands(bench):
     """The control queue is behind all pairs. One pair at first, then as many as told, and one again after a reset."""
     for _ in range(2):
@@ -197,7 +197,7 @@ async def pairs_commands(bench):
         await nic.stop()
 
 
-@system_test("NET-153", build={"pairs": 4}, timeout_us=10_000)
+@system_test("NET-153", build={"pairs": 4}, timeout_us=10_000, slow=True)
 async def fewer_pairs_while_frames_come(bench):
     """Once the command is used, nothing is put on the queues that it took out of use."""
     nic = await bench.nic(wanted=MULTIQUEUE, queue_size=64, pairs=4)

@@ -66,7 +66,7 @@ async def reset_in_mid_flight(bench):
     await _resets(bench, 24)
 
 
-@system_test("BAS-009", "BAS-011", "PCI-029", simulators=("icarus",), timeout_us=4000)
+@system_test("BAS-009", "BAS-011", "PCI-029", simulators=("icarus",), timeout_us=4000, slow=True)
 async def a_few_resets_in_mid_flight(bench):
     await _resets(bench, 5)
 

@@ -21,8 +21,8 @@ __all__ = ["Case", "system_test", "settings"]
 class Case:
     """What a system test wants.
 
-    `long` ones run in `make regress` only; `smoke` ones also at 512 bits under Icarus; `width` fixes the bus width, and
-    `build` changes parameters of the preset.
+    `long` ones run in `make regress` only, and so do `slow` ones under Icarus; `smoke` ones run at 512 bits under Icarus
+    too; `width` fixes the bus width, and `build` changes parameters of the preset.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Case:
     presets: tuple
     simulators: tuple
     long: bool
+    slow: bool
     smoke: bool
     width: int | None
     build: dict
@@ -41,8 +42,8 @@ def settings():
     return json.loads(os.environ.get("NIC_RUN", "{}"))
 
 
-def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icarus"), long=False, smoke=False,
-                width=None, build=None, timeout_us=2000, name=None, **parameters):
+def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icarus"), long=False, slow=False,
+                smoke=False, width=None, build=None, timeout_us=2000, name=None, **parameters):
     """Turn `async def test(bench)` into a cocotb test; see the module."""
     def wrap(function):
         if name:
@@ -58,7 +59,7 @@ def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icar
         body.__annotations__ = {}
         del body.__wrapped__
         test = cocotb.test(timeout_time=timeout_us, timeout_unit="us")(body)
-        test.case = Case(function.__name__, requirements, tuple(presets), tuple(simulators), long, smoke,
+        test.case = Case(function.__name__, requirements, tuple(presets), tuple(simulators), long, slow, smoke,
                          width, build or {}, parameters)
         return test
     return wrap

@@ -21,8 +21,8 @@ __all__ = ["Case", "system_test", "settings"]
 class Case:
     """What a system test wants.
 
-    `long` ones run in `make regress` only, and so do `slow` ones under Icarus; `smoke` ones run at 512 bits under Icarus
-    too; `width` fixes the bus width, and `build` changes parameters of the preset.
+    `long` ones run in `make regress` only, and so do `slow` ones under Icarus; `smoke` ones run at 512 bits under
+    Icarus too; `width` fixes the bus width, and `build` changes parameters of the preset.
     """
 
     name: str

@@ -27,6 +27,8 @@ async def cycles_of_a_run(bench):
     for _ in range(40):
         await bench.wire()
     await bench.settle()
+    # Whether a poll of this testbench sees what happens in its own cycle is nobody's business.
+    await bench.clocks(256 - bench.env.now % 256)
     RECORD.write_text(json.dumps({
         "sent": [(frame.first, frame.last, len(frame.data)) for frame in bench.mac.captured], "received": seen,
         "messages": nic.messages.counts, "end": bench.env.now, "pcie": bench.host.statistics.report(bench.env.now)}))

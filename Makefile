@@ -11,7 +11,7 @@ SIM    ?= verilator
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: all run test verilog regress waves bench synth requirements mutate lint help clean setup
+.PHONY: all run test verilog regress waves bench soak synth requirements mutate lint help clean setup
 .DEFAULT_GOAL := all
 
 all: run  ## build the card, replay the sample capture through it both ways, print what it cost
@@ -33,8 +33,11 @@ regress: $(STAMP)  ## every system test over the configuration matrix; SIM=veril
 waves: $(STAMP)  ## one test with waveforms: TEST=name
 	@$(BIN)/python -m sim.waves "$(TEST)" --simulator "$(SIM)"
 
-bench: $(STAMP)  ## measure the RTL against the bounds; QUICK=1 for a subset
-	@$(BIN)/python -m sim.bench $(if $(QUICK),--quick)
+bench: $(STAMP)  ## measure the RTL against the bounds; QUICK=1 for a subset; goes on where it was interrupted
+	@$(BIN)/python -m sim.bench --jobs $(JOBS) $(if $(QUICK),--quick)
+
+soak: $(STAMP)  ## 200,000 packets (N=) with a driver that sleeps and wakes at random; SEED=
+	@$(BIN)/python -m sim.soak $(if $(N),--packets $(N)) $(if $(SEED),--seed $(SEED))
 
 synth: $(STAMP)  ## LUT, FF, BRAM and longest LUT path per block; CONFIG=
 	@$(BIN)/python -m sim.synth --config "$(CONFIG)" --jobs $(JOBS)

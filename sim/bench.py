@@ -3,6 +3,9 @@
 Buffers stand on 4 KiB boundaries and the driver costs nothing: it polls, and keeps its rings as full as whole batches
 let it. Means over a window after the warm-up; the bound is that of the row's policy, whatever was measured. With both
 ways at once a packet is one out and one in. The latency rows send frames one by one through an idle card.
+
+What a run counted is kept under the digest of everything it depends on, so a bench that was interrupted goes on where
+it was. The exit status is 1 if a row failed or stays below its target.
 """
 
 import argparse
@@ -15,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, replace
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hdl.config import ConfigError
 from hdl.generate import configuration
@@ -23,19 +26,20 @@ from model.link import Link
 
 from .bench_plot import plot_sizes
 from .bench_report import print_latencies, print_rows
-from .bench_rows import FCS, POLICIES, Row, rows
+from .bench_rows import FCS, POLICIES, WINDOW_PACKETS, Row, rows, targets
 from .bench_speed import SATURATED, measure_speed, print_speed
 from .compiled import environment_library
 from .rtl import TOP, verilog_of
-from .simulators import BUILD, SimulatorError, build, check_simulator, run
+from .simulators import BUILD, ROOT, SimulatorError, build, check_simulator, digest_of, run
 
 __all__ = ["Bench", "main"]
 
 RESULTS = BUILD
 WARM_UP_NS = 20_000
 WINDOW_NS, QUICK_NS = 40_000, 20_000
-WINDOW_PACKETS = 200                # where they are so long that the window has fewer, it is longer
 LATENCY_FRAMES, QUICK_FRAMES = 100, 20
+NS_PER_SECOND = 70_000              # of simulated time in one of real time, for the estimate alone
+LATENCY_NS = 14_000                 # of a frame
 
 
 class Bench:
@@ -49,16 +53,21 @@ class Bench:
     seed : int
     settings : list of "KEY=VALUE"
         changes of every configuration
+    again : bool
+        measure also what was measured before
     """
 
-    def __init__(self, *, window_ns, frames, seed=1, settings=()):
+    def __init__(self, *, window_ns, frames, seed=1, settings=(), again=False):
         self.window_ns, self.frames, self.seed, self.settings = window_ns, frames, seed, list(settings)
+        self.again = again
         self._built = {}
 
     def prepare(self, names):
         """Build the configurations of these names. Raises `ConfigError` and `SimulatorError`."""
         check_simulator("verilator")
         self._library = environment_library("verilator")
+        self._testbench = digest_of(*[path.read_bytes() for folder in ("model", "testbench")
+                                      for path in sorted((ROOT / folder).rglob("*.py"))])
         for name in dict.fromkeys(names):
             config = configuration(name, self.settings)
             verilog = verilog_of(config)
@@ -66,46 +75,76 @@ class Bench:
             self._built[name] = config, verilog.with_suffix(".json"), build(
                 "verilator", TOP, [verilog], label=config.name)
 
-    def _run(self, row, module, job):
-        config, manifest, built = self._built[row.config]
-        directory = RESULTS / "bench" / str(row)
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"{module}.json"
-        path.unlink(missing_ok=True)
+    def _settings(self, row, module, job):
+        """What a run is told, but for paths."""
         policy = POLICIES[row.policy]
-        job |= {"frame": row.frame - FCS, "ring": row.ring, "queues": row.queues, "features": policy.features,
-                "layout": policy.cost.layout, "result": str(path)}
-        settings = {"manifest": str(manifest), "link": row.link, "profile": row.profile, "seed": self.seed,
-                    "bench": job}
-        if module == "job_bench":
-            settings["compiled"] = str(self._library)
+        job = {"frame": row.frame - FCS, "ring": row.ring, "queues": row.queues, "features": policy.features,
+               "layout": policy.cost.layout, "coalesce": policy.coalesce, **job}
+        settings = {"link": row.link, "profile": row.profile, "seed": self.seed, "bench": job}
+        return settings | ({"compiled": str(self._library)} if module == "job_bench" else {})
+
+    def _path(self, row, module, job):
+        """Where the result of a run is kept."""
+        digest = digest_of(self._testbench, self._built[row.config][2].directory.name,
+                           self._settings(row, module, job))
+        return RESULTS / "bench" / str(row) / f"{module}-{digest}.json"
+
+    def _has(self, path):
+        return path.exists() and not self.again
+
+    def _run(self, row, module, job, *, keep=True):
+        """(result, seconds that it took), measured now or, with `keep`, some time before."""
+        _, manifest, built = self._built[row.config]
+        path = self._path(row, module, job)
+        if keep and self._has(path):
+            kept = json.loads(path.read_text())
+            return kept["result"], kept["seconds"]
+        directory, fresh = path.parent, path.parent / f"{module}.json"
+        settings = self._settings(row, module, job) | {"manifest": str(manifest)}
+        settings["bench"]["result"] = str(fresh)
+        directory.mkdir(parents=True, exist_ok=True)
+        fresh = directory / f"{module}.json"
+        fresh.unlink(missing_ok=True)
         started = time.perf_counter()
         outcome = run(built, f"testbench.system.{module}", environment={"NIC_RUN": json.dumps(settings)},
                       directory=directory, seed=self.seed)
-        if not outcome.ok or not path.exists():
+        if not outcome.ok or not fresh.exists():
             raise AssertionError(f"{row}: {outcome.summary()} (log: {outcome.log})")
-        return config, json.loads(path.read_text()), time.perf_counter() - started
+        result, seconds = json.loads(fresh.read_text()), time.perf_counter() - started
+        if keep:
+            fresh.write_text(json.dumps({"result": result, "seconds": seconds}))
+            fresh.replace(path)
+        return result, seconds
+
+    def _job(self, row):
+        """(module, job) of a row."""
+        if row.group == "latency":
+            return "job_latency", {"frames": self.frames}
+        window = row.window(self._built[row.config][0], self.window_ns)
+        return "job_bench", {"direction": row.direction, "window_ns": window,
+                             "warm_up_ns": round(WARM_UP_NS * window / self.window_ns)}
+
+    def effort(self, row):
+        """How long the row is simulated, in ns; 0 if it was measured before."""
+        module, job = self._job(row)
+        if self._has(self._path(row, module, job)):
+            return 0
+        return job["frames"] * LATENCY_NS if row.group == "latency" else job["window_ns"] + job["warm_up_ns"]
 
     def measure(self, row):
         """Figures of a row, as a dict. Raises `AssertionError` for what the run found wrong."""
-        bound = row.bound(self._built[row.config][0], mps=256, mrrs=512)
-        longer = max(row.patience, WINDOW_PACKETS * 1e3 / bound.mpps / self.window_ns)
-        config, result, seconds = self._run(row, "job_bench", {
-            "direction": row.direction, "warm_up_ns": round(WARM_UP_NS * longer),
-            "window_ns": round(self.window_ns * longer)})
-        return asdict(row) | _figures(result, row, config, self.seed) | {"seconds": seconds}
+        module, job = self._job(row)
+        result, seconds = self._run(row, module, job)
+        if row.group != "latency":
+            result = _figures(result, row, self._built[row.config][0], self.seed) | {"seconds": seconds}
+        return asdict(row) | result
 
     def speed(self, row):
         """How fast the testbench runs this row, and the RTL alone; see `measure_speed`."""
         def run_once(job):
             return self._run(row, "job_bench", {"direction": row.direction, "warm_up_ns": WARM_UP_NS,
-                                                "window_ns": 2 * self.window_ns, **job})[1]
+                                                "window_ns": 2 * self.window_ns, **job}, keep=False)[0]
         return measure_speed(run_once, self._built[row.config][2], RESULTS / "bench" / str(row) / "record.bin")
-
-    def latency(self, row):
-        """Cycles of an idle card, as a dict."""
-        _, result, _ = self._run(row, "job_latency", {"frames": self.frames})
-        return asdict(row) | result
 
 
 def _figures(result, row, config, seed=1):
@@ -125,7 +164,7 @@ def _figures(result, row, config, seed=1):
         "mpps": mpps, "gbps": mpps * (row.frame - FCS) * 8 / 1e3,
         "tx_mpps": sent * 1e3 / window, "rx_mpps": received * 1e3 / window,
         "bound_mpps": limit.mpps, "bound_by": limit.name, "bounds": limit.parts, "ratio": mpps / limit.mpps,
-        "ideal_mpps": ideal,
+        "ideal_mpps": ideal, "of_ideal": mpps / ideal if ideal else None,
         "fairness": min((_jain(counts) for counts in shares), default=0.0),
         "reads_in_flight_mean": pcie["in_flight"]["mean"], "reads_in_flight_max": pcie["in_flight"]["max"],
         "descriptors_per_fetch": pcie["descriptors_per_fetch"], "used_per_write": pcie["used_per_write"],
@@ -133,13 +172,23 @@ def _figures(result, row, config, seed=1):
         "up_bytes": pcie["up_bytes"] / packets, "up_formula": up, "up_busy": pcie["up_bytes"] / budget,
         "down_bytes": pcie["down_bytes"] / packets, "down_formula": down, "down_busy": pcie["down_bytes"] / budget,
         "doorbells_per_packet": pcie["doorbells"] / packets, "messages_per_packet": pcie["messages"] / packets,
-        "pcie": pcie,
+        "packets_per_message": (sent + received) / pcie["messages"] if pcie["messages"] else None, "pcie": pcie,
     }
 
 
 def _jain(counts):
     """Jain's fairness index: 1 if all are equal."""
     return sum(counts) ** 2 / (len(counts) * sum(count * count for count in counts))
+
+
+def _compare(measured):
+    """Adds to the figures of rows that have a `base` their rate relative to that, and to all which targets they miss;
+    `measured`: Row → figures."""
+    rates = {row.place: figures["mpps"] for row, figures in measured.items() if row.group != "latency"}
+    for row, figures in measured.items():
+        if row.base in rates:
+            figures["of_base"] = figures["mpps"] / rates[row.base]
+        figures["below"] = [str(target) for target in targets(row) if target.is_missed(figures)]
 
 
 def _options(arguments):
@@ -150,26 +199,34 @@ def _options(arguments):
     parser.add_argument("--config", help="this preset in place of the default one")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--window", type=int, metavar="µs", help="length of the window")
+    parser.add_argument("--again", action="store_true", help="measure also what was measured before")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)
 
 
 def _measure_all(bench, console, wanted, jobs):
-    """([row], [problem]): figures in the order of `wanted`, and what went wrong."""
+    """(Row → figures in the order of `wanted`, [problem])"""
     results, problems = {}, []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(max(1, jobs)) as pool:
-        task = progress.add_task("bench", total=len(wanted))        # each row is a process of its own
-        futures = {pool.submit(bench.latency if row.group == "latency" else bench.measure, row): row for row in wanted}
+    efforts = {row: bench.effort(row) for row in wanted}
+    fresh, total = sum(map(bool, efforts.values())), sum(efforts.values())
+    console.print(f"bench: {len(wanted)} rows, {len(wanted) - fresh} of them measured before; the others take about "
+                  f"{total / NS_PER_SECOND / jobs / 60:.0f} minutes", highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"),
+               TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(jobs) as pool:
+        task = progress.add_task("", total=total)
+        futures = {pool.submit(bench.measure, row): row for row in wanted}      # each row is a process of its own
         for future in as_completed(futures):
+            row = futures[future]
             try:
-                results[futures[future]] = future.result()
+                results[row] = future.result()
             except AssertionError as error:
                 problems.append(str(error))
                 progress.console.print(f"[red]FAILED[/] {error}", highlight=False)
-            progress.advance(task)
-    return [results[row] for row in wanted if row in results], problems
+            done = f"{len(results) + len(problems)}/{len(wanted)}"
+            progress.update(task, advance=efforts[row], description=f"{done} {row}")
+    return {row: results[row] for row in wanted if row in results}, problems
 
 
 def _speeds(bench, wanted, problems):
@@ -188,7 +245,7 @@ def main(arguments=None):
     options = _options(arguments)
     window = options.window * 1000 if options.window else QUICK_NS if options.quick else WINDOW_NS
     bench = Bench(window_ns=window, frames=QUICK_FRAMES if options.quick else LATENCY_FRAMES, seed=options.seed,
-                  settings=options.set)
+                  settings=options.set, again=options.again)
     wanted = [row for row in rows(quick=options.quick, config=options.config or "default")
               if fnmatch.fnmatch(str(row), options.match)]
     try:
@@ -199,10 +256,11 @@ def main(arguments=None):
         print(f"bench: {error}", file=sys.stderr)
         return 2
     console = Console(width=170)
-    measured, problems = _measure_all(bench, console, wanted, options.jobs)
+    measured, problems = _measure_all(bench, console, wanted, max(1, options.jobs))
+    _compare(measured)
     speeds = _speeds(bench, wanted, problems)
-    throughput = [row for row in measured if row["group"] != "latency"]
-    latencies = [row for row in measured if row["group"] == "latency"]
+    throughput = [figures for row, figures in measured.items() if row.group != "latency"]
+    latencies = [figures for row, figures in measured.items() if row.group == "latency"]
     print_rows(console, throughput)
     print_latencies(console, latencies)
     for speed in speeds:
@@ -218,6 +276,8 @@ def main(arguments=None):
         picture = RESULTS / "bench.png"
         plot_sizes(sizes, picture)
         print(f"the ratio over the frame's size: {picture}")
+    problems += [f"{row} is below its target: {', '.join(figures['below'])}"
+                 for row, figures in measured.items() if figures["below"]]
     for problem in problems:
         print(f"bench: FAILED: {problem}", file=sys.stderr)
     return 1 if problems else 0

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from .bench_rows import Row
+from .bench_rows import USUAL, Row
 
 __all__ = ["print_latencies", "print_rows"]
 
@@ -20,17 +20,23 @@ COLUMNS = (
     ("per packet\ndoorbells / MSI-X", lambda r: f"{r['doorbells_per_packet']:.3f} / {r['messages_per_packet']:.3f}"),
 )
 
+
+def _share(name, digits=3):
+    return lambda r: "" if r.get(name) is None else f"{r[name]:.{digits}f}"
+
+
 # What only some groups have.
 EXTRA = {
-    "queues": (("Jain", lambda r: f"{r['fairness']:.4f}"),),
-    "profiles": (("of an ideal\nin-order device",
-                  lambda r: f"{r['mpps'] / r['ideal_mpps']:.3f}" if r["ideal_mpps"] else ""),),
+    "queues": (("of one\nqueue", _share("of_base")), ("Jain", lambda r: f"{r['fairness']:.4f}")),
+    "profiles": ((f"of\n{USUAL}", _share("of_base")), ("of an ideal\nin-order device", _share("of_ideal"))),
+    "tolerance": ((f"of\n{USUAL}", _share("of_base")),),
+    "interrupts": (("packets\n/ MSI-X", _share("packets_per_message", 1)),),
 }
 
 # What tells the rows of a group apart, beside the direction.
 KEYS = {
     "sizes": ("link", "policy", "frame"), "queues": ("queues",), "profiles": ("profile", "queues"),
-    "tolerance": ("policy", "profile"), "latency": ("policy",),
+    "tolerance": ("policy", "profile"), "interrupts": ("policy",), "latency": ("policy",),
 }
 
 
@@ -50,9 +56,12 @@ def print_rows(console, rows):
         extra = EXTRA.get(group, ())
         for name, _ in extra:
             table.add_column(name, justify="right")
+        table.add_column("target")
         for row in rows:
             if row["group"] == group:
-                table.add_row(_name(row), row["direction"], *[show(row) for _, show in (*COLUMNS, *extra)])
+                shown = [show(row) for _, show in (*COLUMNS, *extra)]
+                below = "".join(f"below: {target}\n" for target in row["below"]).rstrip()
+                table.add_row(_name(row), row["direction"], *shown, below, style="red" if below else None)
         console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""What `make bench` measures: its rows, and the bound that each is held against."""
+"""What `make bench` measures: its rows, the bound that each is held against, and what each has to reach of it."""
 
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -8,19 +8,23 @@ from model.ideal import in_order_mpps
 from model.latency import PROFILES
 from model.link import BATCH, IDEAL, Link, Policy, Traffic, bound
 
-__all__ = ["DIRECTIONS", "FRAMES", "POLICIES", "BenchPolicy", "Row", "rows"]
+__all__ = ["DIRECTIONS", "FRAMES", "POLICIES", "TARGETS", "WINDOW_PACKETS", "BenchPolicy", "Row", "Target", "rows",
+           "targets"]
 
 DIRECTIONS = ("tx", "rx", "both")
 FRAMES = (64, 65, 128, 256, 512, 1024, 1518, 9018)     # with FCS
 FCS = 4
+USUAL = "e5-warm"
+WINDOW_PACKETS = 200    # packets that a window holds at least, at the bound
 
 
 @dataclass(frozen=True)
 class BenchPolicy:
     """How driver and card share the work. `features` are negotiated beyond those that every run has; `cost` is what a
-    packet then costs at best."""
+    packet then costs at best; `coalesce`: the driver sleeps, and is told after so many packets in place of polling."""
     features: tuple
     cost: Policy
+    coalesce: int = 0
 
 
 POLICIES = {
@@ -28,7 +32,9 @@ POLICIES = {
     "notification": BenchPolicy(("NOTIFICATION_DATA",), BATCH),
     "in-order": BenchPolicy(("IN_ORDER",), IDEAL),
     "indirect": BenchPolicy(("INDIRECT_DESC",), BATCH.with_(layout="indirect")),
+    "coalesced": BenchPolicy(("NET_CTRL_VQ", "NET_NOTF_COAL"), BATCH, coalesce=64),
 }
+POLLED = tuple(name for name, policy in POLICIES.items() if not policy.coalesce)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +46,18 @@ class Row:
     frame: int = 64
     link: str = "gen3x8"
     policy: str = "plain"
-    profile: str = "e5-warm"
+    profile: str = USUAL
     queues: int = 1
     ring: int = 1024
     config: str = "default"
 
     def __str__(self):
         return "-".join(str(value) for value in asdict(self).values())
+
+    @property
+    def place(self):
+        """Name without the preset."""
+        return str(self).removesuffix(f"-{self.config}")
 
     def bound(self, config, *, mps, mrrs):
         """The smallest of link, bus, tags and ring, for this row's policy. The round trip is the profile's median, and
@@ -58,8 +69,25 @@ class Row:
 
     @property
     def patience(self):
-        """How many times longer than others it is measured: rare reads are slow."""
-        return 5 if self.profile == "e3-tail" else 1
+        """How many times longer than others it is measured: rare reads are slow; and while each of many queues has
+        had a few turns, all of their caches have been filled and emptied."""
+        return max(5 if self.profile == "e3-tail" else 1, self.queues // 16)
+
+    def window(self, config, window_ns):
+        """How long it is measured, in ns, so that the window has `WINDOW_PACKETS` at least."""
+        at_bound = WINDOW_PACKETS * 1e3 / self.bound(config, mps=256, mrrs=512).mpps
+        return round(max(self.patience * window_ns, at_bound))
+
+    @property
+    def base(self):
+        """Name, without its preset, of the row whose rate this one's is compared with: one queue, or the usual host;
+        None if there is none."""
+        match self.group:
+            case "queues" if self.queues > 1:
+                return replace(self, queues=1, ring=1024).place
+            case "tolerance" | "profiles" if self.profile != USUAL and (self.queues > 1 or self.group == "tolerance"):
+                return replace(self, profile=USUAL).place
+        return None
 
     @property
     def has_ideal(self):
@@ -92,6 +120,43 @@ class Row:
         return up, down
 
 
+@dataclass(frozen=True)
+class Target:
+    """A figure of a row, by its name in the results, and the least that will do."""
+    figure: str
+    least: float
+
+    def __str__(self):
+        return f"{self.figure} ≥ {self.least:g}"
+
+    def is_missed(self, measured):
+        """`measured`: figures of the row. One that is not there, for want of another row, misses nothing."""
+        return measured.get(self.figure) is not None and measured[self.figure] < self.least
+
+
+# (group, values of the fields that are meant, target)
+TARGETS = (
+    ("sizes", {"policy": ("plain", "notification"), "frame": (64,)}, Target("ratio", 0.90)),
+    ("sizes", {"policy": ("plain", "notification"), "frame": (65, 128, 256)}, Target("ratio", 0.93)),
+    ("sizes", {"policy": ("plain", "notification"), "frame": (512, 1024, 1518, 9018)}, Target("ratio", 0.97)),
+    ("sizes", {"policy": ("in-order", "indirect")}, Target("ratio", 0.90)),
+    ("queues", {}, Target("fairness", 0.99)),
+    ("queues", {}, Target("of_base", 0.95)),
+    ("profiles", {"profile": ("e3-tail",), "queues": (32,)}, Target("of_base", 0.80)),
+    ("profiles", {"profile": ("e3-tail",), "queues": (1,)}, Target("of_ideal", 0.90)),
+    ("tolerance", {"policy": ("plain", "notification"), "profile": ("1us",)}, Target("of_base", 0.95)),
+    ("tolerance", {"policy": ("plain", "notification"), "profile": ("2us",)}, Target("of_base", 0.90)),
+    ("tolerance", {"policy": ("in-order", "indirect")}, Target("ratio", 0.90)),
+    ("interrupts", {}, Target("packets_per_message", 64)),
+)
+
+
+def targets(row):
+    """Targets of a row."""
+    return [target for group, fields, target in TARGETS
+            if group == row.group and all(getattr(row, name) in values for name, values in fields.items())]
+
+
 def rows(*, quick=False, config="default"):
     """Every row of a full run, or of a quick one, in the order in which they are printed. `config` is the preset of
     those rows that don't need as many queues as only the largest has."""
@@ -104,14 +169,15 @@ def _rows(quick):
     if quick:
         return [Row(group="sizes", direction=direction) for direction in DIRECTIONS] + idle[:1]
     found = [Row(group="sizes", direction=direction, frame=frame, link=link, policy=policy)
-             for link, policy, frame, direction in product(("gen3x8", "gen3x16"), POLICIES, FRAMES, DIRECTIONS)]
-    found += [Row(group="queues", direction=direction, queues=queues, config="full",
+             for link, policy, frame, direction in product(("gen3x8", "gen3x16"), POLLED, FRAMES, DIRECTIONS)]
+    found += [Row(group="queues", direction=direction, queues=queues, config="default" if queues <= 8 else "full",
                   ring=1024 if queues <= 8 else 256)
               for queues, direction in product((1, 8, 64, 128), DIRECTIONS)]
+    found += [Row(group="interrupts", direction=direction, policy="coalesced") for direction in DIRECTIONS]
     found += [Row(group="profiles", direction=direction, profile=profile)
-              for profile, direction in product(("e5-warm", "e5-dram", "iommu-4k", "e3-tail"), DIRECTIONS)]
+              for profile, direction in product((USUAL, "e5-dram", "iommu-4k", "e3-tail"), DIRECTIONS)]
     found += [Row(group="profiles", direction=direction, profile=profile, queues=32, config="full", ring=256)
-              for profile, direction in product(("e5-warm", "e3-tail"), DIRECTIONS)]
+              for profile, direction in product((USUAL, "e3-tail"), DIRECTIONS)]
     found += [Row(group="tolerance", direction=direction, policy=policy, profile=profile)
-              for policy, profile, direction in product(POLICIES, ("e5-warm", "1us", "2us"), DIRECTIONS)]
+              for policy, profile, direction in product(POLLED, (USUAL, "1us", "2us"), DIRECTIONS)]
     return found + idle

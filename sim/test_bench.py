@@ -11,7 +11,7 @@ from hdl.generate import configuration
 from model.link import Link, Policy, Traffic
 from sim import bench
 from sim.bench_plot import plot_sizes
-from sim.bench_rows import Row, rows
+from sim.bench_rows import TARGETS, Row, Target, rows, targets
 from sim.reference import build_reference, run_reference
 from sim.rtl import TOP, verilog_of
 from sim.simulators import build
@@ -67,8 +67,26 @@ def test_every_row_that_is_promised():
         ("tx", "rx", "both"), (64, 65, 128, 256, 512, 1024, 1518, 9018), ("gen3x8", "gen3x16"),
         ("plain", "notification", "in-order", "indirect")))
     assert {row.queues for row in found if row.group == "queues"} == {1, 8, 64, 128}
+    assert {row.direction for row in found if row.group == "interrupts"} == {"tx", "rx", "both"}
+    assert {row.base for row in found} - {None} <= {row.place for row in found}
     assert {row.profile for row in found if row.group == "profiles"} == {"e5-warm", "e5-dram", "iommu-4k", "e3-tail"}
     assert {row.config for row in rows(config="tiny")} == {"tiny", "full"}
+
+
+def test_targets():
+    """Each meets rows; one that is missed is named, and one that cannot be judged is not."""
+    found = rows()
+    for group, fields, target in TARGETS:
+        assert any(target in targets(row) for row in found), (group, fields)
+    one, eight = (Row(group="queues", direction="rx", queues=queues) for queues in (1, 8))
+    slow = Row(group="tolerance", direction="tx", profile="2us")
+    measured = {one: {"mpps": 60.0, "fairness": 1.0}, eight: {"mpps": 56.0, "fairness": 0.98}, slow: {"mpps": 1.0}}
+    bench._compare(measured)
+    assert [figures["below"] for figures in measured.values()] == [[], ["fairness ≥ 0.99", "of_base ≥ 0.95"], []]
+    assert measured[eight]["of_base"] == pytest.approx(56 / 60)
+    sleeping = {Row(group="interrupts", direction="tx", policy="coalesced"): {"mpps": 1.0, "packets_per_message": 63.9}}
+    bench._compare(sleeping)
+    assert [figures["below"] for figures in sleeping.values()] == [["packets_per_message ≥ 64"]]
 
 
 @pytest.mark.parametrize("arguments, word", [
@@ -83,6 +101,7 @@ def test_refusals(capsys, arguments, word):
 def test_rows_of_the_smallest_card(capsys, monkeypatch, tmp_path):
     """Rates, bytes and batches are those of a loaded card, and nothing passes what the link or the bus can carry."""
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    _without_targets(monkeypatch)
     assert bench.main(["--config", "tiny", "--quick", "--jobs", "1"]) == 0, capsys.readouterr().err
     result = json.loads((tmp_path / "bench.json").read_text())
     measured = result["rows"]
@@ -103,10 +122,32 @@ def test_rows_of_the_smallest_card(capsys, monkeypatch, tmp_path):
     assert 10 < idle["message"]["min"] <= idle["message"]["max"] < 60
     said = capsys.readouterr().out
     assert "written to" in said and "simulation at saturation" in said
+    _again(monkeypatch, capsys, measured)
     speed, = result["speed"]
     assert speed["ratio"] == pytest.approx(speed["testbench_hz"] / speed["reference_hz"])
     assert 0.05 < speed["ratio"] < 1
     _reference_notices(tmp_path / "bench" / str(Row(group="sizes", direction="both", config="tiny")) / "record.bin")
+
+
+def _without_targets(monkeypatch):
+    """They are those of a wide card."""
+    monkeypatch.setattr(bench, "targets", lambda row: [])
+
+
+def _again(monkeypatch, capsys, measured):
+    """What was measured is not run once more, but judged: the exit status and the table tell what is below its
+    target."""
+    monkeypatch.setattr(bench, "run", None)
+    monkeypatch.setattr(bench, "_speeds", lambda *_: [])
+    monkeypatch.setattr(bench, "targets", lambda row: [Target("ratio", 2 if row.direction == "rx" else 0)])
+    arguments = ["--config", "tiny", "--quick", "--jobs", "1", "--match", "sizes-*"]
+    assert bench.main(arguments) == 1
+    said, complaint = capsys.readouterr()
+    assert "3 rows, 3 of them measured before" in said and said.count("below: ratio ≥ 2") == 1
+    assert complaint.count("below its target: ratio ≥ 2") == 1 == complaint.count("sizes-rx-")
+    _without_targets(monkeypatch)
+    result = json.loads((bench.RESULTS / "bench.json").read_text())
+    assert [row["mpps"] for row in result["rows"]] == [row["mpps"] for row in measured]
 
 
 def _reference_notices(record):

@@ -2,9 +2,11 @@
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..stream import Queue
+from ..virtqueue.initialise import InitialiseWalk
 
 __all__ = ["FrameInfo", "FrameOffer"]
 
@@ -51,14 +53,15 @@ class FrameOffer(wiring.Component):
         no frame is under way of those offered before `active_pairs` changed last; of use 2 cycles after a change
     frames : Out(stream(FrameInfo(pair_bits)))
     behind : Out(1)
-        while `frames` is valid: another frame was kept behind that one
+        while `frames` is valid: another frame that was kept had the same queue chosen as that one
     flush : In(1)
         throw away all, also what is offered
     idle : Out(1)
-        no frame inside
+        no frame inside; low for `pairs` cycles after reset, in which none may come
     """
 
     def __init__(self, pairs, pair_bits, depth):
+        self.pairs = pairs
         self.pair_bits = pair_bits
         self.depth = depth
         super().__init__({
@@ -76,6 +79,7 @@ class FrameOffer(wiring.Component):
         # The next frame to offer is in a register; a frame that finds nothing before it goes there at once.
         m.submodules.waiting = waiting = Queue(FrameInfo(self.pair_bits), self.depth, block=True)
         offered, first = Signal(), Signal(FrameInfo(self.pair_bits))
+        chosen, came = Signal(self.pair_bits), Signal(self.pair_bits)     # queues before one became inactive
         free = ~offered | self.frames.ready | self.flush
         go = free & (self.settled | self.flush)
         straight = go & (waiting.level == 0)
@@ -86,15 +90,40 @@ class FrameOffer(wiring.Component):
             waiting.o.ready.eq(go),
             waited.length.eq(waiting.o.payload.length), waited.queue.eq(self._active(waiting.o.payload.queue)),
             following.eq(Mux(waiting.o.valid, waited, info)),
+            came.eq(Mux(waiting.o.valid, waiting.o.payload.queue, info.queue)),
             self.frames.valid.eq(offered & ~self.flush), self.frames.payload.eq(first),
         ]
         with m.If(free):
-            m.d.sync += [offered.eq(go & (waiting.o.valid | (known & straight))), first.eq(following)]
+            m.d.sync += [offered.eq(go & (waiting.o.valid | (known & straight))), first.eq(following),
+                         chosen.eq(came)]
         self._settle(m, offered)
         inside = Signal(range(self.depth + ENDED + 2))    # frames kept that are not taken
         m.d.sync += inside.eq(inside + (self.ended & self.kept) - (offered & free))
-        m.d.comb += [self.idle.eq(inside == 0), self.behind.eq(inside > 1)]
+        enters, entered = Signal(), Signal(self.pair_bits)      # a cycle late: the choice is a long path
+        m.d.sync += [enters.eq(known), entered.eq(info.queue)]
+        walking = self._count(m, {"came": (enters, entered), "left": (offered & free, chosen)}, chosen)
+        m.d.comb += self.idle.eq((inside == 0) & ~walking)
         return m
+
+    def _count(self, m, changes, chosen):
+        """Frames that came and that left, of each queue, in memories with one writer each. Returns whether they are
+        still being initialised."""
+        m.submodules.walk = walk = InitialiseWalk(self.pairs, self.pair_bits)
+        counts = {}
+        for name, (change, queue) in changes.items():
+            m.submodules[name] = memory = Memory(shape=range(2 * self.depth), depth=1 << self.pair_bits, init=[])
+            write, own, first = memory.write_port(), memory.read_port(domain="comb"), memory.read_port(domain="comb")
+            m.d.comb += [
+                own.addr.eq(queue), first.addr.eq(chosen),
+                write.addr.eq(Mux(walk.walking, walk.queue, queue)),
+                write.data.eq(Mux(walk.walking, 0, own.data + 1)), write.en.eq(walk.walking | change),
+            ]
+            counts[name] = first.data
+        came, left = counts["came"], counts["left"]
+        enters, entered = changes["came"]
+        # The one offered has come and not left.
+        m.d.comb += self.behind.eq(Mux(enters & (entered == chosen), came != left, came != (left + 1)[:len(left)]))
+        return walk.walking
 
     def _settle(self, m, offered):
         pairs = Signal.like(self.active_pairs, init=1)

@@ -62,14 +62,14 @@ class Receive(wiring.Component):
         a frame was sent, see `Steer`
     frames : Out(stream(FrameInfo(pair_bits)))
     behind : Out(1)
-        while `frames` is valid: another frame waits behind that one
+        while `frames` is valid: another frame of its queue waits behind that one
     verdicts : In(stream(Verdict))
         one per frame taken from `frames`
     data : Out(stream(PacketBeat(width)))
         header and bytes of the accepted frames
     flush : In(1)
     idle : Out(1)
-        no complete frame inside, and flows forgotten after `clear`
+        no complete frame inside, and flows forgotten after reset and `clear`
     clear : In(1)
         forget the flows
     received, received_bytes : Out

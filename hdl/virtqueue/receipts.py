@@ -2,24 +2,30 @@
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hdl.stream import Queue, RegisterSlice
 
-from .spec import FRAME_BITS, Completion
+from .spec import FRAME_BITS, Completion, Pulse
 
 __all__ = ["Receipt", "Receipts"]
 
 
 class Receipt(data.StructLayout):
-    """Fields: `queue`; `id`; `length` bytes written; `slots` of the chain; `filled` as in `Completion`."""
+    """Fields: `queue`; `id`; `length` bytes written; `slots` of the chain; `filled` as in `Completion`; `behind`
+    another frame of the queue waited when this one was taken."""
 
     def __init__(self, queue_bits):
-        super().__init__({"queue": queue_bits, "id": 16, "length": FRAME_BITS, "slots": 16, "filled": 1})
+        super().__init__({"queue": queue_bits, "id": 16, "length": FRAME_BITS, "slots": 16, "filled": 1,
+                          "behind": 1})
 
 
 class Receipts(wiring.Component):
     """Holds back the completion of each buffer until its packet was sent, so that used follows data.
+
+    A completion says that another one of its queue is `behind` if a receipt of that queue is inside, or if its own
+    said so. What came since then and was not yet taken is not seen: the used descriptor goes out a little early.
 
     Parameters
     ----------
@@ -33,10 +39,8 @@ class Receipts(wiring.Component):
         in the order of the packets
     sent : In(1)
         pulse: the next packet has its place in the posted order; may precede its receipt
-    behind : In(1)
-        another frame follows, beyond those whose receipts are inside
-    clear : In(1)
-        forget all
+    init : In(Pulse)
+        forget all; each queue must be named
     completions : stream of Completion out
     idle : Out(1)
     """
@@ -47,8 +51,7 @@ class Receipts(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(Receipt(queue_bits))),
             "sent": In(1),
-            "behind": In(1),
-            "clear": In(1),
+            "init": In(Pulse(queue_bits)),
             "completions": Out(stream.Signature(Completion(queue_bits))),
             "idle": Out(1),
         })
@@ -56,7 +59,7 @@ class Receipts(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         held = Queue(Receipt(self.queue_bits), self.depth)
-        m.submodules.held = ResetInserter(self.clear)(held)
+        m.submodules.held = ResetInserter(self.init.valid)(held)
         m.submodules.out_slice = out = RegisterSlice(Completion(self.queue_bits))
         sent = Signal(range(self.depth + 2))
         passes = held.o.valid & held.o.ready
@@ -69,12 +72,28 @@ class Receipts(wiring.Component):
             completion.queue.eq(receipt.queue), completion.id.eq(receipt.id),
             completion.length.eq(receipt.length), completion.written.eq(1),
             completion.slots.eq(receipt.slots), completion.filled.eq(receipt.filled),
-            # A frame whose buffer was handed out is behind as well, though no longer among those that wait.
-            completion.behind.eq(self.behind | (held.level > 1)),
+            completion.behind.eq(receipt.behind | self._others(m, held)),
             self.idle.eq((held.level == 0) & ~self.completions.valid),
         ]
-        with m.If(self.clear):
+        with m.If(self.init.valid):
             m.d.sync += sent.eq(0)
         with m.Else():
             m.d.sync += sent.eq(sent + self.sent - passes)
         return m
+
+    def _others(self, m, held):
+        """Whether another receipt of the first one's queue is inside: by counts of those that came and that left, so
+        that each memory has one writer."""
+        counts = []
+        for name, port in (("came", held.i), ("left", held.o)):
+            m.submodules[name] = memory = Memory(shape=range(2 * self.depth + 1), depth=1 << self.queue_bits, init=[])
+            write, own, first = memory.write_port(), memory.read_port(domain="comb"), memory.read_port(domain="comb")
+            m.d.comb += [
+                own.addr.eq(port.payload.queue), first.addr.eq(held.o.payload.queue),
+                write.addr.eq(Mux(self.init.valid, self.init.queue, port.payload.queue)),
+                write.data.eq(Mux(self.init.valid, 0, own.data + 1)),
+                write.en.eq(self.init.valid | (port.valid & port.ready)),
+            ]
+            counts.append(first.data)
+        came, left = counts
+        return (left + 1)[:len(left)] != came

@@ -44,8 +44,10 @@ class WalkReceive(wiring.Component):
     verdicts : stream of Verdict out
         one for each frame, before its writes
     writes : stream of WriteCommand out
-    packet_sent, frames_behind : In(1)
+    packet_sent : In(1)
         see `Receipts`
+    frames_behind : In(1)
+        with `frames`: another frame of that queue waits behind this one
     completions : stream of Completion out
     config_queue : Out, config : In(QueueConfig); progress_queue : Out, progress : In(Progress)
     looking_queue : Out, looking : In(1)
@@ -97,6 +99,7 @@ class WalkReceive(wiring.Component):
         read, query = memory.read_port(domain="comb"), memory.read_port(domain="comb")
         self._frame = frame = Signal(Frame(self.queue_bits))
         self._at = at = Signal(self.state)
+        self._follows = Signal()        # another frame of the queue waits
         self._remaining, self._slots = Signal(FRAME_BITS), Signal(16)   # bytes to come, slots of the chain so far
         # An element before the one at hand has got less than it holds; the cache holds only a part of the chain.
         self._spare, self._partial = Signal(), Signal()
@@ -128,7 +131,7 @@ class WalkReceive(wiring.Component):
                 m.d.sync += [
                     frame.eq(self.frames.payload), self._remaining.eq(self.frames.payload.length),
                     at.eq(read.data), self._end.eq(read.data.position), self._slots.eq(0), self._spare.eq(0),
-                    waited.eq(0), dry.eq(0),
+                    waited.eq(0), dry.eq(0), self._follows.eq(self.frames_behind),
                 ]
                 available(whole, partial)
                 with m.If(self.frames.valid):
@@ -189,8 +192,7 @@ class WalkReceive(wiring.Component):
         wiring.connect(m, writes.o, wiring.flipped(self.writes))
         wiring.connect(m, receipts.completions, wiring.flipped(self.completions))
         m.d.comb += [
-            receipts.sent.eq(self.packet_sent), receipts.behind.eq(self.frames_behind),
-            receipts.clear.eq(self.init.valid),
+            receipts.sent.eq(self.packet_sent), receipts.init.eq(self.init),
         ]
         self._verdicts, self._writes, self._receipts = verdicts.i, writes.i, receipts.i
         self._receipts_idle = receipts.idle
@@ -287,7 +289,7 @@ class WalkReceive(wiring.Component):
             after.chain.eq(at.chain + 1), after.position.eq(self._behind()),
             receipt.queue.eq(self._frame.queue), receipt.id.eq(self.cache.id),
             receipt.length.eq(self._frame.length), receipt.slots.eq(self._slots + self.cache.ring),
-            receipt.filled.eq(~spare),
+            receipt.filled.eq(~spare), receipt.behind.eq(self._follows),
             self._receipts.valid.eq(1),
         ]
         m.next = "FRAME"

@@ -7,12 +7,17 @@ from pathlib import Path
 import cocotb
 
 from model import formats
+from testbench.bfm.compiled.memory import WatchedMemory
 from testbench.driver.framing import HEADER_APART
 from testbench.driver.net import WANTED
 from testbench.system.bench import Bench
 from testbench.system.case import settings
 from testbench.system.load import BATCH, Load
 from testbench.system.record import Recorder
+
+COALESCE_USECS = 100        # longer than so many packets take at any rate that is measured
+
+MEMORY_BYTES = 512 << 20    # as much as the buffers of the most queues take
 
 
 def driver_options(job):
@@ -31,12 +36,15 @@ async def measure(dut):
     to that file."""
     options = settings()
     job = options["bench"]
-    bench = Bench(dut, options, {"mtu": max(1500, job["frame"] - 14)})
+    bench = Bench(dut, options, {"mtu": max(1500, job["frame"] - 14), "memory": WatchedMemory(size=MEMORY_BYTES)})
     recorder = Recorder(dut) if "record" in job else None
     if recorder:
         recorder.start()
     await bench.start()
-    nic = await bench.nic(queue_size=job["ring"], polling=True, **driver_options(job))
+    nic = await bench.nic(queue_size=job["ring"], polling=not job["coalesce"], **driver_options(job))
+    if job["coalesce"]:
+        for direction in ("rx", "tx"):
+            await nic.control.set_coalescing(direction, job["coalesce"], COALESCE_USECS)
     load = Load(bench, nic, job["frame"], paired=job["direction"] == "both")
     work = {"tx": [load.transmit], "rx": [load.receive], "both": [load.transmit, load.receive]}[job["direction"]]
     if job["queues"] > 1:

@@ -39,7 +39,7 @@ class NicConfig:
     cache_elements: int = _parameter(256, "elements of buffers cached per queue, behind the reading of indirect tables")
     fetch_batch: int = _parameter(16, "most descriptors in one fetch; a fetch is one read request")
     used_batch: int = _parameter(16, "most used descriptors in one write")
-    used_timeout: int = _parameter(2048, "cycles after which a used descriptor no longer waits for others")
+    used_timeout: int = _parameter(4096, "cycles after which a used descriptor no longer waits for others")
     # Reads
     tags: int = _parameter(256, "reads outstanding at once; the most that PCIe gives without 10-bit tags is 256")
     read_bytes: int = _parameter(512, "most bytes of one read request; Max_Read_Request_Size may lower it")

@@ -223,7 +223,7 @@ class VirtioNetNic(wiring.Component):
         connect_stream(m, receive.data, writes.data)
         m.d.comb += [
             rx.packet_sent.eq(writes.packet_sent),
-            rx.frames_behind.eq(receive.behind),
+            rx.frames_behind.eq(receive.behind), rx.hurry.eq(~receive.pairs_settled),
             receive.enable.eq(device.live),
             receive.mtu.eq(device.mtu_shown),
             receive.active_pairs.eq(control.active_pairs),

@@ -79,7 +79,7 @@ class Engine(wiring.Component):
     request_shift, part_requests : In, see `WalkTransmit`
 
     Receive: frames : stream of Frame in; verdicts : stream of Verdict out; writes : stream of WriteCommand out;
-    packet_sent, frames_behind : In(1), see `WalkReceive`
+    packet_sent, frames_behind : In(1), see `WalkReceive`; hurry : In(1), see `Used`
     """
 
     def __init__(self, config, direction, *, suppress=True):
@@ -111,7 +111,7 @@ class Engine(wiring.Component):
                 "frames": In(stream.Signature(Frame(bits))),
                 "verdicts": Out(stream.Signature(Verdict)),
                 "writes": Out(stream.Signature(WriteCommand(bits))),
-                "packet_sent": In(1), "frames_behind": In(1),
+                "packet_sent": In(1), "frames_behind": In(1), "hurry": In(1),
             }
         super().__init__(ports)
 
@@ -246,7 +246,7 @@ class Engine(wiring.Component):
         m.d.comb += [
             walk.live.eq(self.live), walk.rewound.eq(supply.rewound),
             walk.packet_sent.eq(self.packet_sent), walk.frames_behind.eq(self.frames_behind),
-            table.walk_queue.eq(walk.config_queue), walk.config.eq(table.walk),
+            table.walk_queue.eq(walk.config_queue), walk.config.eq(table.walk), used.hurry.eq(self.hurry),
             supply.looking_queue.eq(walk.looking_queue), walk.looking.eq(supply.looking),
             self.events.chains.eq(self.verdicts.valid & self.verdicts.ready & self.verdicts.payload.accept),
         ]

@@ -14,7 +14,7 @@ __all__ = ["Receipt", "Receipts"]
 
 class Receipt(data.StructLayout):
     """Fields: `queue`; `id`; `length` bytes written; `slots` of the chain; `filled` as in `Completion`; `behind`
-    another frame of the queue waited when this one was taken."""
+    another frame of the queue, and a buffer for it, waited when this one got its own."""
 
     def __init__(self, queue_bits):
         super().__init__({"queue": queue_bits, "id": 16, "length": FRAME_BITS, "slots": 16, "filled": 1,

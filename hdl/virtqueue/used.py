@@ -55,6 +55,8 @@ class Used(wiring.Component):
         configuration of the queue asked for, in the same cycle
     max_payload : In(3)
         code of PCI Express Device Control; constant while anything is pending
+    hurry : In(1)
+        publish what is collected without waiting for more
     discard : In(1)
         drop what is pending and what comes; TLPs begun are finished, but nothing is told of them any more. `clear` must
         follow before completions count again.
@@ -84,6 +86,7 @@ class Used(wiring.Component):
             "config_queue": Out(self.queue_bits),
             "config": In(QueueConfig),
             "max_payload": In(3),
+            "hurry": In(1),
             "discard": In(1),
             "clear": In(1),
             "idle": Out(1),
@@ -107,7 +110,7 @@ class Used(wiring.Component):
             self.config_queue.eq(collector.config_queue),
             collector.config.eq(self.config), collector.in_order.eq(self.in_order),
             collector.max_payload.eq(self.max_payload),
-            collector.discard.eq(self.discard),
+            collector.hurry.eq(self.hurry), collector.discard.eq(self.discard),
             collector.freed.eq(builder.freed),
             builder.discard.eq(self.discard),
             write.addr.eq(collector.entry.address),

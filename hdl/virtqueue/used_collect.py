@@ -90,6 +90,8 @@ class RunCollector(wiring.Component):
         rows up to `row` have been read
     initialise : In({valid, queue})
         give the queue its initial state; nothing is taken meanwhile
+    hurry : In(1)
+        close open runs as if their time were up
     discard : In(1)
         take completions and forget them and the open runs; the state is void until initialised
     idle : Out(1)
@@ -113,6 +115,7 @@ class RunCollector(wiring.Component):
             "runs": Out(stream.Signature(Run(queue_bits, shape))),
             "freed": In(data.StructLayout({"valid": 1, "queue": queue_bits, "row": shape.row_bits + 1})),
             "initialise": In(data.StructLayout({"valid": 1, "queue": queue_bits})),
+            "hurry": In(1),
             "discard": In(1),
             "idle": Out(1),
         })
@@ -209,6 +212,7 @@ class RunCollector(wiring.Component):
             timer.queue.eq(item.queue),
             timer.opened.eq(step & self._opens & ~close),
             timer.closed.eq(step & ~self._opens & close),
+            timer.hurry.eq(self.hurry),
             timer.clear.eq(self.discard | self.initialise.valid),
         ]
         m.d.comb += [

@@ -15,8 +15,8 @@ class RunTimer(wiring.Component):
     the number of queues, and any run may be closed before its time.
 
     `expired` rises `timeout` cycles after the cycle of `opened` of the oldest run, and is low in the cycle after any
-    `closed`. Times are compared modulo at least 256 times the timeout, so a run held up for longer than that may
-    have to wait once more.
+    `closed`. While `hurry` is 1, no run has time left. Times are compared modulo at least 256 times the timeout, so a
+    run held up for longer than that may have to wait once more.
 
     Parameters
     ----------
@@ -29,6 +29,7 @@ class RunTimer(wiring.Component):
     opened, closed : In(1)
         the run of `queue` opens, or closes; at most one of them in a cycle; a queue has at most one run
     queue : In(queue_bits)
+    hurry : In(1)
     clear : In(1)
         forget all
     expired : Out(1)
@@ -42,7 +43,7 @@ class RunTimer(wiring.Component):
         self.queue_bits = queue_bits
         self.timeout = timeout
         super().__init__({
-            "opened": In(1), "closed": In(1), "queue": In(queue_bits), "clear": In(1),
+            "opened": In(1), "closed": In(1), "queue": In(queue_bits), "hurry": In(1), "clear": In(1),
             "expired": Out(1), "oldest": Out(queue_bits), "empty": Out(1),
         })
 
@@ -100,5 +101,5 @@ class RunTimer(wiring.Component):
         # `expired` is a register: one cycle of the timeout passes in it.
         m.d.sync += [
             now.eq(now + 1),
-            self.expired.eq(~self.empty & (age >= self.timeout - 1) & ~self.closed & ~self.clear),
+            self.expired.eq(~self.empty & (self.hurry | (age >= self.timeout - 1)) & ~self.closed & ~self.clear),
         ]

@@ -44,10 +44,8 @@ class WalkReceive(wiring.Component):
     verdicts : stream of Verdict out
         one for each frame, before its writes
     writes : stream of WriteCommand out
-    packet_sent : In(1)
-        see `Receipts`
-    frames_behind : In(1)
-        with `frames`: another frame of that queue waits behind this one
+    packet_sent, frames_behind : In(1)
+        see `Receipts`; with `frames`, another frame of that queue waits behind this one
     completions : stream of Completion out
     config_queue : Out, config : In(QueueConfig); progress_queue : Out, progress : In(Progress)
     looking_queue : Out, looking : In(1)
@@ -99,8 +97,8 @@ class WalkReceive(wiring.Component):
         read, query = memory.read_port(domain="comb"), memory.read_port(domain="comb")
         self._frame = frame = Signal(Frame(self.queue_bits))
         self._at = at = Signal(self.state)
-        self._follows = Signal()        # another frame of the queue waits
-        self._remaining, self._slots = Signal(FRAME_BITS), Signal(16)   # bytes to come, slots of the chain so far
+        # Another frame of the queue waits; bytes to come; slots of the chain so far.
+        self._follows, self._remaining, self._slots = Signal(), Signal(FRAME_BITS), Signal(16)
         # An element before the one at hand has got less than it holds; the cache holds only a part of the chain.
         self._spare, self._partial = Signal(), Signal()
         partial = self._partial
@@ -191,9 +189,7 @@ class WalkReceive(wiring.Component):
         wiring.connect(m, verdicts.o, wiring.flipped(self.verdicts))
         wiring.connect(m, writes.o, wiring.flipped(self.writes))
         wiring.connect(m, receipts.completions, wiring.flipped(self.completions))
-        m.d.comb += [
-            receipts.sent.eq(self.packet_sent), receipts.init.eq(self.init),
-        ]
+        m.d.comb += [receipts.sent.eq(self.packet_sent), receipts.init.eq(self.init)]
         self._verdicts, self._writes, self._receipts = verdicts.i, writes.i, receipts.i
         self._receipts_idle = receipts.idle
 
@@ -289,7 +285,8 @@ class WalkReceive(wiring.Component):
             after.chain.eq(at.chain + 1), after.position.eq(self._behind()),
             receipt.queue.eq(self._frame.queue), receipt.id.eq(self.cache.id),
             receipt.length.eq(self._frame.length), receipt.slots.eq(self._slots + self.cache.ring),
-            receipt.filled.eq(~spare), receipt.behind.eq(self._follows),
+            # Without a buffer for the next one, the driver has to see first what is used.
+            receipt.filled.eq(~spare), receipt.behind.eq(self._follows & (self.progress.chain != after.chain)),
             self._receipts.valid.eq(1),
         ]
         m.next = "FRAME"

@@ -95,6 +95,24 @@ def test_timer_closes_the_oldest_run_first():
     rig.check(items)
 
 
+def test_hurry():
+    """Open runs are published at once, one every few cycles, and none opens for longer, until it is over."""
+    rig = Rig(make_config(timeout=400), [(0x10000 * (n + 1), 64) for n in range(4)])
+    items = [completion(n % 4, n, behind=1) for n in range(12)]
+    rig.put(items)
+
+    async def hurry(ctx):
+        await ctx.tick().repeat(100)
+        assert len(rig.taken) == 12 and not rig.first_beat
+        ctx.set(rig.dut.hurry, 1)
+        await ctx.tick().repeat(30)
+        assert len(rig.first_beat) == 4
+        ctx.set(rig.dut.hurry, 0)
+    rig.bench.process(hurry)
+    assert sizes(rig.run()) == [3, 3, 3, 3]
+    rig.check(items)
+
+
 def test_latency():
     """A completion with nothing behind it is on the way after 4 cycles."""
     rig = Rig(make_config(), [(0x10000, 64)])

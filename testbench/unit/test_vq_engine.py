@@ -58,6 +58,15 @@ def test_receive(sizes, seed):
     assert host.errors == 0 and refused
 
 
+def test_used_at_once_when_buffers_run_out():
+    """The driver is not kept waiting for what it has to see before it can give more, though frames always follow."""
+    host = Host(SMALL.with_(used_timeout=4000), Direction.RX, (3, 2), seed=1)
+    host.follows = 1.0
+    backs = [host.driver(queue, [[(BUFFERS, 1600, 1)]] * 12, pace=1.0) for queue in range(2)]
+    feed(host, random.Random(1), 2)
+    host.run(lambda: all(len(back) == 12 for back in backs), limit=8000)
+
+
 def feed(host, rng, queues):
     """Frames without end; checks every refusal against the ring. Returns the list of causes, which fills."""
     causes = []

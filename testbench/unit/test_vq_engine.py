@@ -60,11 +60,11 @@ def test_receive(sizes, seed):
 
 def test_used_at_once_when_buffers_run_out():
     """The driver is not kept waiting for what it has to see before it can give more, though frames always follow."""
-    host = Host(SMALL.with_(used_timeout=4000), Direction.RX, (3, 2), seed=1)
+    host = Host(SMALL.with_(used_timeout=20_000, used_batch=16), Direction.RX, (20, 30), seed=1)
     host.follows = 1.0
-    backs = [host.driver(queue, [[(BUFFERS, 1600, 1)]] * 12, pace=1.0) for queue in range(2)]
+    backs = [host.driver(queue, [[(BUFFERS, 1600, 1)]] * 6, pace=1.0) for queue in range(2)]
     feed(host, random.Random(1), 2)
-    host.run(lambda: all(len(back) == 12 for back in backs), limit=8000)
+    host.run(lambda: all(len(back) == 6 for back in backs), limit=5000)
 
 
 def feed(host, rng, queues):

@@ -60,8 +60,8 @@ def print_rows(console, rows):
         for row in rows:
             if row["group"] == group:
                 shown = [show(row) for _, show in (*COLUMNS, *extra)]
-                below = "".join(f"below: {target}\n" for target in row["below"]).rstrip()
-                table.add_row(_name(row), row["direction"], *shown, below, style="red" if below else None)
+                table.add_row(_name(row), row["direction"], *shown, "below" if row["below"] else "",
+                              style="red" if row["below"] else None)
         console.print(table)
 
 

@@ -69,17 +69,18 @@ class Redirect(wiring.Component):
             m.d.sync += count.eq(count + self.reset.valid - before.data)
 
         other, tried = Signal(self.pair_bits), Signal(range(self.pairs + 1))
-        usable = Signal()
+        usable, active = Signal(), Signal.like(self.active_pairs)
+        m.d.sync += active.eq(self.active_pairs)
         m.d.comb += [
             looked.addr.eq(other), asked.addr.eq(self.queue),
             usable.eq((other < self.active_pairs) & ~looked.data),
             self.searching.eq(~usable & (tried != self.pairs)),
             self.instead.eq(Mux(asked.data & usable, other, self.queue)),
         ]
-        with m.If(usable):
-            m.d.sync += tried.eq(0)
-        with m.Else():
+        with m.If(~usable):
             m.d.sync += other.eq(Mux(other == self.pairs - 1, 0, other + 1))
-            with m.If(tried != self.pairs):
-                m.d.sync += tried.eq(tried + 1)
+        with m.If(usable | self.enabled.valid | (active != self.active_pairs)):
+            m.d.sync += tried.eq(0)
+        with m.Elif(tried != self.pairs):
+            m.d.sync += tried.eq(tried + 1)
         return m

@@ -152,10 +152,10 @@ async def frames_for_receive_queues_in_reset(bench):
     assert gone is None and sorted(first + last) == sorted(frames) and len(last) == 1 + (frames[1] in last)
     await nic.stop_queue(0)
     assert await arrivals() == [None, None, sorted(frames)]
-    dropped = await bench.counter("receive.drop_disabled")
+    dropped = await bench.counter("receive.drop.disabled")
     await nic.stop_queue(4)
     assert await arrivals() == [None] * 3
-    assert await bench.counter("receive.drop_disabled") == dropped + 3
+    assert await bench.counter("receive.drop.disabled") == dropped + 3
     for index in (4, 2, 0):
         await nic.start_queue(index, 5)
     for pair in range(3):

@@ -198,11 +198,11 @@ class Nic:
         if not self._queue(index).closed:
             raise DriverError(f"queue {index} was not stopped")
         queue = await self._builder.build(index, size)
+        await queue.enable(self._builder.vector_of(index))
         if index == self._builder.control_index:
             self.control = queue
         else:
             (self.transmitters if index & 1 else self.receivers)[index // 2] = queue
-        await queue.enable(self._builder.vector_of(index))
         if queue in self.receivers:
             await queue.kick()
 

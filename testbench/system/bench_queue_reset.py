@@ -89,12 +89,12 @@ async def in_progress_while_reads_are_out(bench):
         await nic.stop()
 
 
-async def random_resets(bench, rounds, *, wanted, gap_ns=4000, **options):
+async def random_resets(bench, rounds, *, wanted, gap_ns=4000, may_lose=False, **options):
     nic = await bench.nic(wanted=MULTIQUEUE | wanted, pairs=3, **{"queue_size": 32, **options})
     traffic = Numbered(bench, nic)
     traffic.start()
-    await bench.platform.sleep(10_000)
-    longest = 0
+    await bench.platform.sleep(30_000)
+    longest, gap = 0, traffic.wire_gap_ns
     least = len(options.get("receive_framing", TOGETHER).cuts) + 1
     for _ in range(rounds):
         index = bench.random.choice((2, 3, 4, 5))
@@ -108,7 +108,11 @@ async def random_resets(bench, rounds, *, wanted, gap_ns=4000, **options):
     await bench.platform.sleep(5000)
     await traffic.stop()
     traffic.check()
-    print(f"queue resets: {longest:.0f} ns at most; pair 0 was silent for {traffic.wire_gap_ns:.0f} ns at most; "
+    # A host that is slower than the card waits for costs frames, with and without resets.
+    dropped = sum([await bench.counter(f"receive.drop.{cause}") for cause in ("no_buffer", "overflow")])
+    assert traffic.lost <= (dropped if may_lose else 0), f"{traffic.lost} frames of pair 0 lost, {dropped} dropped"
+    print(f"queue resets: {longest:.0f} ns at most; pair 0 was silent for {traffic.wire_gap_ns:.0f} ns at most, "
+          f"{gap:.0f} before them; "
           f"{traffic.out} out, {traffic.back} back, {traffic.elsewhere} elsewhere")
     return traffic
 
@@ -122,7 +126,8 @@ def _under_load(name, wanted=(), rounds=20, requirements=("BAS-016", "BAS-018", 
 
 
 under_load = _under_load("under_load", requirements=("BAS-016", "BAS-018", "BAS-019", "NET-154"))
-under_load_with_slow_reads = _under_load("under_load_with_slow_reads", profile="e3-tail", gap_ns=20_000)
+under_load_with_slow_reads = _under_load("under_load_with_slow_reads", profile="e3-tail", gap_ns=20_000,
+                                         may_lose=True)
 under_load_told = _under_load("under_load_told", (Feature.NOTIFICATION_DATA,))
 under_load_in_order = _under_load("under_load_in_order", (Feature.IN_ORDER, Feature.EVENT_IDX))
 under_load_with_tables = _under_load("under_load_with_tables", (Feature.INDIRECT_DESC,), framing=HEADER_APART,
@@ -185,8 +190,9 @@ async def coalesced_interrupts_are_forgotten(bench):
         assert await control.queue_coalescing(index) == (100, 50)
         await bench.platform.sleep(80_000)      # longer than what waited would have waited
         vector = 1 + index
-        assert nic.messages.counts[vector] == before.get(vector, 0)
+        assert nic.messages.counts.get(vector, 0) == before.get(vector, 0)
         await control.set_coalescing(direction, 0, 0)
+        nic.receivers[1].collect()
         await both_ways(bench, nic, 1)
         assert nic.messages.counts[vector] > before.get(vector, 0), "it interrupts again"
 
@@ -218,7 +224,7 @@ async def the_control_queue(bench):
         await nic.stop_queue(index)
         await command
         await bench.clocks(bench.random.randrange(100))
-        await nic.start_queue(index, bench.random.choice((2, 5, 16)))
+        await nic.start_queue(index, bench.random.choice((3, 5, 16)))
         assert await bench.wire() == frame
         await nic.control.set_coalescing("rx", turn, 0)
         assert await nic.control.queue_coalescing(2) == (turn, 0)

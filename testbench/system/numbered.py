@@ -14,7 +14,7 @@ PATIENCE_NS = 60_000    # after which a frame of a queue that may be reset count
 class Numbered:
     """Sends on every pair as fast as it goes, and lets frames of each pair's flow arrive. Pairs from `steady` on may be
     reset: their frames may get lost, but none is doubled, changed or, on the wire, out of order. Those before are
-    complete and in order.
+    in order, and complete but for `lost` received ones, which the card has to account for.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Numbered:
         self._sent, self._last = [0] * pairs, [-1] * pairs
         self._seen = [set() for _ in range(pairs)]
         self.out, self.back = [0] * pairs, [0] * pairs
-        self.elsewhere = 0
+        self.elsewhere = self.lost = 0
         self.wire_gap_ns = self._wire_at = 0
         self._tasks = []
 
@@ -55,8 +55,8 @@ class Numbered:
     def check(self):
         """What must have come, has."""
         for pair in range(self.steady):
-            assert self.out[pair] == self._last[pair] + 1 and self.out[pair] > 20, f"pair {pair}: {self.out}"
-            assert self.back[pair] > 20, f"pair {pair}: {self.back}"
+            assert self.out[pair] == self._last[pair] + 1 and self.out[pair] > 10, f"pair {pair}: {self.out}"
+            assert self.back[pair] > 10, f"pair {pair}: {self.back}"
 
     async def _send(self, pair):
         while True:
@@ -83,9 +83,7 @@ class Numbered:
             number += 1
             deadline = self.bench.platform.now() + PATIENCE_NS
             while not self._seen[pair].issuperset(numbers):
-                late = self.bench.platform.now() > deadline
-                assert not late or pair >= self.steady, f"frames {numbers} of pair {pair} did not come"
-                if late:
+                if self.bench.platform.now() > deadline:
                     break
                 await self.bench.platform.sleep(200)
 
@@ -96,7 +94,9 @@ class Numbered:
                     flow, number = self._identify(frame)
                     assert number not in self._seen[flow], f"frame {number} of pair {flow} came twice"
                     if flow < self.steady:
-                        assert number == self.back[flow] and pair == flow, f"{number} of {flow} came to {pair}"
+                        missing = number - max(self._seen[flow], default=-1) - 1
+                        assert missing >= 0 and pair == flow, f"frame {number} of pair {flow} came to {pair}, or late"
+                        self.lost += missing
                     self._seen[flow].add(number)
                     self.back[flow] += 1
                     self.elsewhere += pair != flow

@@ -18,11 +18,15 @@ LIMIT = 4000        # cycles that a reset may take under this host
 
 
 class ResetHost(Host):
-    """A host whose drivers may reset their queue. `gone`: queues that may not be touched."""
+    """A host whose drivers may reset their queue. `gone`: queues that may not be touched; `begun`: chains of each queue
+    that the engine has begun."""
 
     def __init__(self, direction, *, seed, only=(), tables=False, **options):
         super().__init__(SMALL, direction, SIZES, seed=seed, shift=7, **options)
         self.gone, self.life, self.refused = set(), [0] * len(SIZES), []
+        self.begun = [0] * len(SIZES)
+        if "latency" in options:
+            self.event_latency = options["latency"]
         self.backs, self.only, self.tables_used = [[] for _ in SIZES], only, tables
         self.steps = [None] * len(SIZES)
         for queue in range(len(SIZES)):
@@ -50,7 +54,9 @@ class ResetHost(Host):
             yield
 
     def judge(self, frame, verdict):
-        if not verdict.accept:
+        if verdict.accept:
+            self.begun[frame["queue"]] += 1
+        else:
             self.refused.append((frame["queue"], verdict.cause))
             assert verdict.cause != DropCause.DISABLED or frame["queue"] in self.only
 
@@ -64,6 +70,7 @@ class ResetHost(Host):
 
     def _packet(self, queue, commands, now):
         assert queue not in self.gone
+        self.begun[queue] += 1
         super()._packet(queue, commands, now)
 
     def _written(self, queue, address, length, last, now):
@@ -95,12 +102,14 @@ class ResetHost(Host):
         ctx.set(self.dut.reset.payload, queue)
         ctx.set(self.dut.reset.valid, 1)
         begun, silent = self.now, self.rng.random() < 0.7
+        chains = self.begun[queue]
         while not ctx.get(self.dut.reset.ready):
             silent = silent or self.rng.random() < 0.01
             ctx.set(self.dut.silent, silent)
             assert self.now < begun + LIMIT, f"no reset of queue {queue} (seed {self.seed}): {self.left(queue)}"
             await self.cycle(ctx)
         assert silent and not any(self.left(queue)), self.left(queue)
+        assert self.begun[queue] <= chains + 3, "only what was at hand goes to its end"
         self.gone.add(queue)
         await self.cycle(ctx)
         ctx.set(self.dut.reset.valid, 0)

@@ -85,6 +85,7 @@ class VirtioNetNic(wiring.Component):
         self._connect_writes(m, mux, reads, writes, rx, tx, msix, control, completer)
         self._connect_frames(m, device, rx, tx, transmit, receive, writes, control)
         self._connect_control(m, device, control, rx, tx)
+        self._connect_queue_resets(m, device, rx, tx, control, receive, interrupts, msix)
         self._connect_interrupts(m, device, completer, interrupts, msix, rx, tx, control)
         self._connect_life(m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts,
                            control)
@@ -144,6 +145,29 @@ class VirtioNetNic(wiring.Component):
                 engine.configure.queue.eq(place.index),
                 engine.configure.config.eq(setup.p.config),
             ]
+
+    def _connect_queue_resets(self, m, device, rx, tx, control, receive, interrupts, msix):
+        """Queues to be reset to who serves them, one by one; frames keep away from them until they are enabled."""
+        resets, silent = device.queue_resets, interrupts.idle & msix.idle
+        begun = self._map(m, "begun_map", device, device.reset_queue.queue)
+        place = self._map(m, "reset_map", device, resets.p)
+        m.d.comb += [
+            resets.ready.eq(1),
+            control.reset.eq(resets.valid & (place.role == Role.CONTROL)), control.silent.eq(silent),
+            receive.reset.valid.eq(device.reset_queue.valid & (begun.role == Role.RECEIVE)),
+            receive.reset.queue.eq(begun.index),
+            receive.enabled.valid.eq(rx.configure.valid & rx.configure.config.enabled),
+            receive.enabled.queue.eq(rx.configure.queue),
+        ]
+        with m.If(place.role == Role.CONTROL):
+            m.d.comb += resets.ready.eq(control.reset_done)
+        for role, engine in ((Role.RECEIVE, rx), (Role.TRANSMIT, tx)):
+            m.d.comb += [
+                engine.reset.valid.eq(resets.valid & (place.role == role)), engine.reset.payload.eq(place.index),
+                engine.silent.eq(silent),
+            ]
+            with m.If(place.role == role):
+                m.d.comb += resets.ready.eq(engine.reset.ready)
 
     def _connect_control(self, m, device, control, rx, tx):
         """What commands need to know, and what they do."""
@@ -206,6 +230,7 @@ class VirtioNetNic(wiring.Component):
             writes.accepted.eq(mux.accepted0),
             rx.used_accepted.eq(mux.accepted1),
             tx.used_accepted.eq(mux.accepted2),
+            msix.accepted.eq(mux.accepted3),
             control.accepted.eq(mux.accepted5),
             reads.dropped.valid.eq(mux.dropped_valid),
             reads.dropped.payload.eq(mux.dropped_tag),

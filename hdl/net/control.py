@@ -17,6 +17,9 @@ from .control_spec import CoalescingSettings, ControlClass, ControlFeatures, Con
 __all__ = ["Control", "HANDLERS"]
 
 
+# Cycles for which all must be quiet before a reset of the queue is done: more than what is between two stages takes.
+RESET_SETTLE = 8
+
 # Class of commands → (name, component from the configuration). A component has ports `i`, `features` and `clear`.
 HANDLERS = {
     ControlClass.MQ: ("multiqueue", lambda config: Multiqueue(config.pairs)),
@@ -40,10 +43,12 @@ class Control(wiring.Component):
     ring_features : In(EngineFeatures); features : In(ControlFeatures)
     live, quiesce, clear : In(1); idle : Out(1); error : Out(1); msix_enable : In(1)
         as in `virtqueue.Engine`
+    reset : In(1), silent : In(1); reset_done : Out(1)
+        `reset` is held until `reset_done`: nothing is under way, and no interrupt is between `interrupts` and the host
     doorbell : In(1)
         pulse
     configured : In(1), setup : In(QueueConfig)
-        pulse: the control queue has been enabled, or its vector has changed
+        pulse: the control queue has been enabled or reset, or its vector has changed
     reads : stream of ReadCommand out; beats : stream of ReadBeat in; room : Out(1)
     o : stream of TlpBeat out; accepted : In(1)
     interrupts : stream of {vector} out
@@ -58,6 +63,7 @@ class Control(wiring.Component):
         super().__init__({
             "ring_features": In(EngineFeatures), "features": In(ControlFeatures),
             "live": In(1), "quiesce": In(1), "clear": In(1), "idle": Out(1), "error": Out(1), "msix_enable": In(1),
+            "reset": In(1), "silent": In(1), "reset_done": Out(1),
             "doorbell": In(1), "configured": In(1), "setup": In(QueueConfig),
             "reads": Out(stream.Signature(ReadCommand(config.pair_bits))),
             "beats": In(stream.Signature(ReadBeat(config.width, config.pair_bits))), "room": Out(1),
@@ -84,10 +90,14 @@ class Control(wiring.Component):
         connect(m, ring.interrupts, wiring.flipped(self.interrupts))
         for name in ("live", "quiesce", "clear", "msix_enable", "doorbell", "configured", "setup"):
             m.d.comb += getattr(ring, name).eq(getattr(self, name))
+        at_rest, calm = Signal(), Signal(range(RESET_SETTLE + 1))
         m.d.comb += [
             ring.features.eq(self.ring_features), self.error.eq(ring.error),
-            self.idle.eq(ring.idle & ~memory.reading & ~memory.writing & handlers["coalescing"].idle),
+            at_rest.eq(ring.idle & ~memory.reading & ~memory.writing),
+            self.idle.eq(at_rest & handlers["coalescing"].idle),
+            ring.leave.eq(self.reset), self.reset_done.eq(calm == RESET_SETTLE),
         ]
+        m.d.sync += calm.eq(Mux(self.reset & at_rest & self.silent & ~self.reset_done, calm + 1, 0))
         return m
 
     def _connect_memory(self, m, memory, ring):

@@ -37,14 +37,13 @@ class ControlRing(wiring.Component):
     live, quiesce, clear : In(1)
         as in `virtqueue.Engine`
     configured : In(1), setup : In(QueueConfig)
-        pulse: the queue has been enabled, or its vector has changed
-    doorbell : In(1)
-        pulse
+        pulse: the queue has been enabled or reset, or its vector has changed
+    leave : In(1); doorbell : In(1)
+        the queue is being reset: as `quiesce`, until it is configured again; a pulse
     msix_enable : In(1)
     read : Out(MemoryRead); answered, failed, data, shift; write : Out(MemoryWrite); writing
         of `ControlMemory`
-    command : Out(CommandPort)
-    interrupts : stream of {vector} out
+    command : Out(CommandPort); interrupts : stream of {vector} out
     error : Out(1)
         pulse: the device needs a reset
     idle : Out(1)
@@ -56,6 +55,7 @@ class ControlRing(wiring.Component):
     clear: In(1)
     configured: In(1)
     setup: In(QueueConfig)
+    leave: In(1)
     doorbell: In(1)
     msix_enable: In(1)
     read: Out(MemoryRead)
@@ -114,7 +114,7 @@ class ControlRing(wiring.Component):
             with m.If(~config.enabled):
                 m.d.sync += [self.head.address.eq(self.setup.descriptors), self.head.left.eq(self.setup.size),
                              self.head.wrap.eq(1)]
-        with m.If(self.clear):
+        with m.If(self.clear | self.leave):
             m.d.sync += [self.kick.eq(0), config.enabled.eq(0)]
 
     def _ask(self, m, address, length, then):

@@ -7,6 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from ..stream import Queue
 from ..virtqueue.initialise import InitialiseWalk
+from ..virtqueue.spec import Pulse
+from .redirect import Redirect
 
 __all__ = ["FrameInfo", "FrameOffer"]
 
@@ -29,7 +31,8 @@ class FrameOffer(wiring.Component):
 
     Every frame that begins has one `ended` and one `chosen`, both in order of arrival. Of a long frame the queue is
     known first; then it is offered 2 cycles after `ended`. A short frame ends first, and is offered a cycle after
-    `chosen`. A queue that is not active any more when its frame's turn comes is replaced by receiveq1.
+    `chosen`. A queue that is not active any more when its frame's turn comes is replaced by receiveq1, and one that is
+    being reset by another, see `Redirect`; while there are such queues every frame takes 2 cycles more.
 
     When `active_pairs` changes, no frame is offered beyond the one that is, until `engine_idle` says that nothing is
     under way any more; then `settled` rises again: all that was decided by the earlier number has been published.
@@ -47,6 +50,8 @@ class FrameOffer(wiring.Component):
     chosen : In(1); queue : In(pair_bits)
         the queue of a frame was chosen
     active_pairs : In(range(pairs + 1))
+    reset, enabled : In(Pulse); clear : In(1)
+        of `Redirect`
     engine_idle : In(1)
         who takes the frames has none under way; at the latest 3 cycles after it took one this is 0
     settled : Out(1)
@@ -61,10 +66,10 @@ class FrameOffer(wiring.Component):
     """
 
     def __init__(self, pairs, pair_bits, depth):
-        self.pairs = pairs
-        self.pair_bits = pair_bits
+        self.pairs, self.pair_bits = pairs, pair_bits
         self.depth = depth
         super().__init__({
+            "reset": In(Pulse(pair_bits)), "enabled": In(Pulse(pair_bits)), "clear": In(1),
             "ended": In(1), "kept": In(1), "length": In(16), "chosen": In(1), "queue": In(pair_bits),
             "active_pairs": In(range(pairs + 1)), "engine_idle": In(1), "settled": Out(1, init=1),
             "frames": Out(stream.Signature(FrameInfo(pair_bits))), "behind": Out(1),
@@ -78,17 +83,21 @@ class FrameOffer(wiring.Component):
 
         # The next frame to offer is in a register; a frame that finds nothing before it goes there at once.
         m.submodules.waiting = waiting = Queue(FrameInfo(self.pair_bits), self.depth, block=True)
+        m.submodules.redirect = redirect = Redirect(self.pairs, self.pair_bits)
         offered, first = Signal(), Signal(FrameInfo(self.pair_bits))
         chosen, came = Signal(self.pair_bits), Signal(self.pair_bits)     # queues before one became inactive
         free = ~offered | self.frames.ready | self.flush
-        go = free & (self.settled | self.flush)
-        straight = go & (waiting.level == 0)
-        # Straight from the choice a queue is active; one that had to wait may have become inactive.
+        go = free & ((self.settled & ~(redirect.resting & redirect.searching)) | self.flush)
+        straight = go & (waiting.level == 0) & ~redirect.resting
+        # Straight from the choice a queue is active, and none is being reset; one that had to wait may have become so.
         following, waited = Signal(FrameInfo(self.pair_bits)), Signal(FrameInfo(self.pair_bits))
         m.d.comb += [
             waiting.i.valid.eq(known & ~straight), waiting.i.payload.eq(info),
             waiting.o.ready.eq(go),
-            waited.length.eq(waiting.o.payload.length), waited.queue.eq(self._active(waiting.o.payload.queue)),
+            redirect.reset.eq(self.reset), redirect.enabled.eq(self.enabled), redirect.clear.eq(self.clear),
+            redirect.active_pairs.eq(self.active_pairs),
+            redirect.queue.eq(self._active(waiting.o.payload.queue)),
+            waited.length.eq(waiting.o.payload.length), waited.queue.eq(redirect.instead),
             following.eq(Mux(waiting.o.valid, waited, info)),
             came.eq(Mux(waiting.o.valid, waiting.o.payload.queue, info.queue)),
             self.frames.valid.eq(offered & ~self.flush), self.frames.payload.eq(first),

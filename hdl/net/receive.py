@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..stream import PacketBeat, Queue
+from ..virtqueue.spec import Pulse
 from .flow import SentFlow
 from .frame_buffer import FrameBuffer
 from .header import HeaderInsert, ReceiveHeader
@@ -55,6 +56,8 @@ class Receive(wiring.Component):
         the device is live; frames that begin while 0 are dropped
     active_pairs : In(range(pairs + 1))
         pairs in use, at least 1; frames are offered for queues below that; one offered already stays as it is
+    reset, enabled : In(Pulse(pair_bits))
+        a queue's reset begins, it has been enabled: frames meanwhile go to another one, if there is one
     engine_idle : In(1); pairs_settled : Out(1)
         who takes the frames has none under way; no such frame was offered before `active_pairs` changed: see
         `FrameOffer`
@@ -71,7 +74,7 @@ class Receive(wiring.Component):
     idle : Out(1)
         no complete frame inside, and flows forgotten after reset and `clear`
     clear : In(1)
-        forget the flows
+        forget the flows and the queues that are being reset
     received, received_bytes : Out
         pulse: a frame was stored; its bytes
     dropped_disabled, dropped_bad, dropped_runt, dropped_oversize, dropped_overflow : Out(1)
@@ -88,6 +91,7 @@ class Receive(wiring.Component):
             "eth_rx_tready": Out(1), "eth_rx_tlast": In(1), "eth_rx_tuser": In(1),
             "mtu": In(16), "enable": In(1),
             "active_pairs": In(range(config.pairs + 1)), "engine_idle": In(1), "pairs_settled": Out(1),
+            "reset": In(Pulse(config.pair_bits)), "enabled": In(Pulse(config.pair_bits)),
             "sent": In(SentFlow(config.pair_bits)),
             "frames": Out(stream.Signature(FrameInfo(config.pair_bits))), "behind": Out(1),
             "verdicts": In(stream.Signature(Verdict)),
@@ -135,6 +139,7 @@ class Receive(wiring.Component):
             offer.length.eq(ingest.bytes + self.header_bytes),
             offer.chosen.eq(steer.chosen), offer.queue.eq(steer.queue), offer.active_pairs.eq(self.active_pairs),
             offer.engine_idle.eq(self.engine_idle), self.pairs_settled.eq(offer.settled),
+            offer.reset.eq(self.reset), offer.enabled.eq(self.enabled), offer.clear.eq(self.clear),
             offer.flush.eq(self.flush), self.behind.eq(offer.behind),
         ]
         return steer, offer

@@ -16,14 +16,22 @@ from .queue_table import QueueTable
 from .spec import FEATURE_BITS, MAX_VECTORS, NO_VECTOR, Feature
 from .status import DeviceStatus
 
-__all__ = ["QueueSetup", "CommonConfig"]
+__all__ = ["QueueSetup", "QueueNumber", "CommonConfig"]
 
 
 class QueueSetup(data.StructLayout):
-    """A queue has been enabled, or its vector has changed. Fields: `queue` virtqueue index; `config` as it stands."""
+    """A queue has been enabled, or its vector has changed, or, with `config.enabled` 0 and nothing else valid, it has
+    been reset. Fields: `queue` virtqueue index; `config` as it stands."""
 
     def __init__(self, queue_bits):
         super().__init__({"queue": queue_bits, "config": QueueConfig})
+
+
+class QueueNumber(data.StructLayout):
+    """Pulse. Fields: `valid`; `queue` virtqueue index."""
+
+    def __init__(self, queue_bits):
+        super().__init__({"valid": 1, "queue": queue_bits})
 
 
 class CommonConfig(wiring.Component):
@@ -39,6 +47,8 @@ class CommonConfig(wiring.Component):
     - Before FEATURES_OK, a queue_size that is not a power of 2 reads 0: only packed rings may have one.
     - A queue_select without a queue shows queue_size, queue_enable and the addresses as 0, and its vector as NO_VECTOR;
       writes are ignored.
+    - queue_reset takes 1 only, of an enabled queue, while RING_RESET is negotiated. Then it reads 1 until `finished`:
+      from then on all fields of the queue are as after a reset of the device, so queue_enable reads 0.
     - queue_notif_config_data is the virtqueue's index while NOTIF_CONFIG_DATA is negotiated, else 0.
     - While a reset is under way (`quiesce`) writes are ignored.
 
@@ -68,7 +78,12 @@ class CommonConfig(wiring.Component):
     reset : Out(1)
         pulse: reset requested
     configure : Out(stream of QueueSetup), always ready
-        sent 3 cycles after the write that enables a queue or changes the vector of an enabled one
+        sent 3 cycles after the write that enables a queue or changes the vector of an enabled one, which is not being
+        reset, and some cycles after `finished`
+    reset_queue : Out(QueueNumber)
+        pulse: reset of a queue requested
+    finished : In(QueueNumber)
+        pulse: it is done; not again for some cycles
     features : Out(128)
         negotiated features; 0 before FEATURES_OK
     driver_ok, live, failed : Out(1)
@@ -94,6 +109,8 @@ class CommonConfig(wiring.Component):
             "idle": Out(1),
             "reset": Out(1),
             "configure": Out(stream.Signature(QueueSetup(queue_bits), always_ready=True)),
+            "reset_queue": Out(QueueNumber(queue_bits)),
+            "finished": In(QueueNumber(queue_bits)),
             "features": Out(FEATURE_BITS),
             "driver_ok": Out(1),
             "live": Out(1),
@@ -195,7 +212,7 @@ class CommonConfig(wiring.Component):
             vector.eq(Mux(exists & self._usable(row.vector), row.vector, NO_VECTOR)),
             registers.queue_size.eq(Mux(presentable, row.size, 0)),
             registers.queue_msix_vector.eq(vector),
-            registers.queue_enable.eq(exists & row.enabled),
+            registers.queue_enable.eq(exists & row.enabled), registers.queue_reset.eq(exists & row.resetting),
             registers.queue_notify_off.eq(Mux(exists, registers.queue_select, 0)),
             # Any value would do, as the doorbell's page tells the queue.
             registers.queue_notif_config_data.eq(
@@ -204,26 +221,47 @@ class CommonConfig(wiring.Component):
         for name in ADDRESS_FIELDS:
             m.d.comb += getattr(registers, name).eq(Mux(exists, row[name.removeprefix("queue_")], 0))
         self._write_queues(m, registers, table, exists)
-        self._send_setup(m, registers, table, vector, exists)
+        written = self._send_setup(m, registers, table, vector, exists)
+        self._reset_queues(m, registers, table, exists, written)
 
     def _write_queues(self, m, registers, table, exists):
         row = table.row
         changeable = exists & ~row.enabled
         request = registers.bus.request.p
-        enable = Signal()
         m.d.comb += [
             table.queue.eq(registers.queue_select),
             table.data.eq(request.data),
             table.strobe.setup.eq(Cat(Mux(changeable, registers.queue_size_strobe, 0),
                                       Mux(exists, registers.queue_msix_vector_strobe, 0))),
-            # A write of the low byte alone counts as 1, too: the high byte is 0.
-            enable.eq(registers.queue_enable_strobe[0] & (registers.queue_enable_data[:8] == 1)
-                      & ~(registers.queue_enable_strobe[1] & registers.queue_enable_data[8:].any())),
-            table.enable.eq(enable & changeable & (row.size != 0) & (row.size <= self.queue_size_max)),
+            table.enable.eq(self._is_one(registers.queue_enable_strobe, registers.queue_enable_data) & changeable
+                            & (row.size != 0) & (row.size <= self.queue_size_max)),
         ]
         for name in ADDRESS_FIELDS:
             m.d.comb += table.strobe[name.removeprefix("queue_")].eq(
                 Mux(changeable, getattr(registers, f"{name}_strobe"), 0))
+
+    @staticmethod
+    def _is_one(strobe, value):
+        """Whether 1 is written. The low byte alone will do: the high byte is 0."""
+        return strobe[0] & (value[:8] == 1) & ~(strobe[1] & value[8:].any())
+
+    def _reset_queues(self, m, registers, table, exists, written):
+        """Pass on the request; restore the queue's fields when it is done and no other write is at hand."""
+        row, restore, request = table.row, table.restore, registers.bus.request
+        waits = Signal()
+        m.d.comb += [
+            table.reset.eq(self._is_one(registers.queue_reset_strobe, registers.queue_reset_data) & exists & row.enabled
+                           & ~row.resetting & self.features[Feature.RING_RESET]),
+            restore.valid.eq(waits & ~(request.valid & request.p.write) & ~written.any()),
+        ]
+        m.d.sync += [self.reset_queue.valid.eq(table.reset), self.reset_queue.queue.eq(registers.queue_select)]
+        with m.If(self.finished.valid):
+            m.d.sync += [waits.eq(1), restore.queue.eq(self.finished.queue)]
+        with m.If(restore.valid | self.quiesce):
+            m.d.sync += waits.eq(0)
+        with m.If(restore.valid):
+            m.d.sync += [self.configure.valid.eq(1), self.configure.p.queue.eq(restore.queue),
+                         self.configure.p.config.enabled.eq(0)]
 
     def _send_setup(self, m, registers, table, vector, exists):
         row = table.row
@@ -231,7 +269,8 @@ class CommonConfig(wiring.Component):
         # The write is in the memory after one cycle and in `row` after two.
         written = Signal(2)
         m.d.sync += written.eq(Cat(
-            table.enable | (exists & row.enabled & registers.queue_msix_vector_strobe.any()), written[0]))
+            table.enable | (exists & row.enabled & ~row.resetting & registers.queue_msix_vector_strobe.any()),
+            written[0]))
         m.d.sync += [
             self.configure.valid.eq(written[1]),
             setup.queue.eq(registers.queue_select),
@@ -242,3 +281,4 @@ class CommonConfig(wiring.Component):
             setup.config.vector.eq(Cat(vector[:11], vector == NO_VECTOR)),
             setup.config.enabled.eq(1),
         ]
+        return written

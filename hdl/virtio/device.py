@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.pcie.bar import BarLayout
 from hdl.regs import RegisterBus
+from hdl.stream import Queue
 
 from .bar_map import BarMap, Region
-from .common import CommonConfig, QueueSetup
+from .common import CommonConfig, QueueNumber, QueueSetup
 from .device_config import DeviceConfig
 from .features import offered_features
 from .isr import Isr
@@ -51,7 +52,11 @@ class VirtioDevice(wiring.Component):
     doorbells : Out(stream of Doorbell)
         2 cycles after the request; to be taken in bounded time, whatever the host does
     configure : Out(stream of QueueSetup), always ready
-        a queue was enabled, or the vector of an enabled queue changed
+        a queue was enabled, or the vector of an enabled queue changed, or a queue was reset
+    reset_queue : Out(QueueNumber)
+        pulse: the driver resets a queue
+    queue_resets : Out(stream of virtqueue index)
+        the same, one by one: taken when it is done. Withdrawn by a reset of the device
     features : Out(128)
         negotiated; constant while `live`
     live : Out(1)
@@ -89,6 +94,8 @@ class VirtioDevice(wiring.Component):
             "counters": Out(RegisterBus()),
             "doorbells": Out(stream.Signature(Doorbell(config.queue_bits))),
             "configure": Out(stream.Signature(QueueSetup(config.queue_bits), always_ready=True)),
+            "reset_queue": Out(QueueNumber(config.queue_bits)),
+            "queue_resets": Out(stream.Signature(config.queue_bits)),
             "features": Out(FEATURE_BITS),
             "live": Out(1),
             "driver_ok": Out(1),
@@ -128,6 +135,7 @@ class VirtioDevice(wiring.Component):
         wiring.connect(m, notify.doorbells, wiring.flipped(self.doorbells))
         wiring.connect(m, common.configure, wiring.flipped(self.configure))
         self._connect_life(m, life, common, isr)
+        self._connect_queue_resets(m, life, common)
         self._connect_changes(m, common, device, isr)
         m.d.comb += [
             self.features.eq(common.features),
@@ -149,6 +157,17 @@ class VirtioDevice(wiring.Component):
             common.clear.eq(life.clear),
             common.error.eq(self.error),
             isr.clear.eq(life.clear),
+        ]
+
+    def _connect_queue_resets(self, m, life, common):
+        # A queue stands in it once at most.
+        waiting = Queue(self.config.queue_bits, self.config.queues, block=False)
+        m.submodules.queue_resets = ResetInserter(life.quiesce)(waiting)
+        wiring.connect(m, waiting.o, wiring.flipped(self.queue_resets))
+        m.d.comb += [
+            self.reset_queue.eq(common.reset_queue),
+            waiting.i.valid.eq(common.reset_queue.valid), waiting.i.payload.eq(common.reset_queue.queue),
+            common.finished.valid.eq(waiting.o.valid & waiting.o.ready), common.finished.queue.eq(waiting.o.payload),
         ]
 
     def _connect_changes(self, m, common, device, isr):

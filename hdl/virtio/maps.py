@@ -40,7 +40,7 @@ COMMON_CONFIG = RegisterMap("common config", 64, [
           ("Descriptor Area",) * 2 + ("Driver Area",) * 2 + ("Device Area",) * 2,
           ("low", "high") * 3))),
     _field(56, 16, "queue_notif_config_data", Access.R, "with NOTIF_CONFIG_DATA: what doorbells of the queue carry"),
-    _field(58, 16, "queue_reset", Access.CONSTANT, "with RING_RESET, which is not offered"),
+    _field(58, 16, "queue_reset", Access.EXTERNAL, "with RING_RESET: writing 1 resets the queue; 1 until that is done"),
     _field(60, 16, "admin_queue_index", Access.CONSTANT, "with ADMIN_VQ, which is not offered"),
     _field(62, 16, "admin_queue_num", Access.CONSTANT, "with ADMIN_VQ, which is not offered"),
 ])

@@ -57,12 +57,14 @@ class MsixTable(wiring.Component):
     requests : stream of {vector} in
     o : TLP stream out
         posted memory writes of one DW, with requester and tag 0
+    accepted : In(1)
+        pulse: the next message has its place in the posted order
     clear : In(1)
         pulse: all pending bits to 0 (virtio reset); the table stays
     reset_table : In(1)
         pulse: as `clear`, and all vectors masked, address and data 0 (function level reset)
     idle : Out(1)
-        no request, message, search or initialisation under way
+        no request, message, search or initialisation under way; a message up to when it is accepted
     """
 
     def __init__(self, config, pba_offset=None):
@@ -79,6 +81,7 @@ class MsixTable(wiring.Component):
             "function_mask": In(1),
             "requests": In(stream.Signature(data.StructLayout({"vector": 11}))),
             "o": Out(stream.Signature(TlpBeat(self.width))),
+            "accepted": In(1),
             "clear": In(1),
             "reset_table": In(1),
             "idle": Out(1),
@@ -99,9 +102,13 @@ class MsixTable(wiring.Component):
         m.d.sync += was_blocked.eq(blocked)
         sending = self._sequence(m)
         initialising = self._initialise(m)
+        # A message is taken when the one before is in the stages up to `rq`: four at most.
+        under_way = Signal(3)
+        m.d.sync += under_way.eq(under_way + (self.o.valid & self.o.ready) - self.accepted)
         m.d.comb += [
             self._stop.eq(initialising),
-            self.idle.eq(~initialising & ~self.requests.valid & ~sending & ~self.o.valid & ~pending.searching),
+            self.idle.eq(~initialising & ~self.requests.valid & ~sending & ~self.o.valid & ~pending.searching
+                         & (under_way == 0)),
         ]
         return m
 

@@ -21,6 +21,7 @@ class QueueRow(data.Struct):
     device_low: 32
     device_high: 32
     enabled: 1
+    resetting: 1
 
 
 class QueueTable(wiring.Component):
@@ -29,7 +30,8 @@ class QueueTable(wiring.Component):
     `row` is a register: it shows queue `queue` with everything written to it 2 cycles after either changed.
 
     `clear` starts the walk that gives every queue its values after reset: `size` the maximum, `vector` NO_VECTOR, the
-    rest 0. It takes a cycle per queue; meanwhile `busy` is high and writes are ignored.
+    rest 0. It takes a cycle per queue; meanwhile `busy` is high and writes are ignored. `restore` does it for one
+    queue, in its cycle.
 
     Parameters
     ----------
@@ -42,8 +44,10 @@ class QueueTable(wiring.Component):
     queue : In(range(queues))
     data, strobe : In(32), In(StructLayout of 4 bits per DW of `QueueRow`)
         bytes to write; `size` and `vector` share the DW `setup`
-    enable : In(1)
-        set `enabled`
+    enable, reset : In(1)
+        set `enabled`, `resetting`
+    restore : In({valid, queue})
+        not in the cycle of any other write
     clear : In(1)
     busy : Out(1)
     row : Out(QueueRow)
@@ -60,6 +64,8 @@ class QueueTable(wiring.Component):
             "data": In(32),
             "strobe": In(data.StructLayout({name: 4 for name in self.dwords})),
             "enable": In(1),
+            "reset": In(1),
+            "restore": In(data.StructLayout({"valid": 1, "queue": range(queues)})),
             "clear": In(1),
             "busy": Out(1),
             "row": Out(QueueRow),
@@ -72,17 +78,18 @@ class QueueTable(wiring.Component):
             m.d.sync += [walk.eq(0), self.busy.eq(1)]
         with m.Elif(self.busy):
             m.d.sync += [walk.eq(walk + 1), self.busy.eq(walk != self.queues - 1)]
-        address = Mux(self.busy, walk, self.queue)
+        initial = self.busy | self.restore.valid
+        address = Mux(self.busy, walk, Mux(self.restore.valid, self.restore.queue, self.queue))
         for name in self.dwords:
             after_reset = NO_VECTOR << 16 | self.size_max if name == "setup" else 0
-            read = self._memory(m, name, 32, address, Mux(self.busy, 0b1111, self.strobe[name]),
-                                Mux(self.busy, after_reset, self.data))
+            read = self._memory(m, name, 32, address, Mux(initial, 0b1111, self.strobe[name]),
+                                Mux(initial, after_reset, self.data))
             if name == "setup":
                 m.d.sync += [self.row.size.eq(read[:16]), self.row.vector.eq(read[16:])]
             else:
                 m.d.sync += self.row[name].eq(read)
-        m.d.sync += self.row.enabled.eq(
-            self._memory(m, "enabled", 1, address, self.busy | self.enable, ~self.busy))
+        for name, set_ in ("enabled", self.enable), ("resetting", self.reset):
+            m.d.sync += self.row[name].eq(self._memory(m, name, 1, address, initial | set_, ~initial))
         return m
 
     def _memory(self, m, name, width, address, strobe, value):

@@ -7,8 +7,10 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.stream import RegisterSlice
 
+from .reset import StageReset
 from .spec import Coalescing, Pulse
 from .stages import Notification, Published
+from .under_way import UnderWay
 
 __all__ = ["Coalesce"]
 
@@ -48,6 +50,11 @@ class Coalesce(wiring.Component):
     ----------
     init : In(Pulse)
         both parameters and the count of this queue are 0
+    reset : In(StageReset)
+        `quiet`: no notification of the queue is between `published` and `decided`. The count is forgotten, the
+        parameters stay until they are set anew
+    decided : In(Pulse)
+        what follows is done with a notification
     coalescing : In(Coalescing)
     published : stream of Published in
     notifications : stream of Notification out
@@ -63,6 +70,8 @@ class Coalesce(wiring.Component):
         self.cycles_per_us = max(1, round(clock_hz / 1_000_000))
         super().__init__({
             "init": In(Pulse(queue_bits)),
+            "reset": In(StageReset(queue_bits)),
+            "decided": In(Pulse(queue_bits)),
             "coalescing": In(Coalescing(queue_bits)),
             "published": In(stream.Signature(Published(queue_bits))),
             "notifications": Out(stream.Signature(Notification(queue_bits))),
@@ -81,14 +90,17 @@ class Coalesce(wiring.Component):
         queue, ripe = Signal(self.queue_bits), Signal()     # the queue looked at; its time is up
         published, notification = self.published.payload, out.i.payload
         taken, due, total = Signal(), Signal(), Signal(17)
+        initial, keep = Signal(Pulse(self.queue_bits)), Signal()
         m.d.comb += [
             port.addr.eq(published.queue), limits.addr.eq(published.queue),
             total.eq(port.data.buffers + published.buffers),
             due.eq(~limits.data.timed | (total >= limits.data.buffers)),
             # A queue whose time is up goes first: that happens once for any number of its notifications.
-            self.published.ready.eq(out.i.ready & ~ripe & ~self.init.valid),
+            self.published.ready.eq(out.i.ready & ~ripe & keep), keep.eq(~self.init.valid & ~self.reset.forget),
             taken.eq(self.published.valid & self.published.ready),
-            out.i.valid.eq(ripe | (self.published.valid & ~self.init.valid)),
+            out.i.valid.eq(ripe | (self.published.valid & keep)),
+            initial.valid.eq(self.init.valid | self.reset.forgotten),
+            initial.queue.eq(Mux(self.init.valid, self.init.queue, self.reset.queue)),
             notification.queue.eq(Mux(ripe, queue, published.queue)),
             notification.next.eq(published.next),
             notification.slots.eq(Mux(ripe, 0, published.slots)),
@@ -96,16 +108,28 @@ class Coalesce(wiring.Component):
             self.idle.eq(~ripe & ~out.o.valid),
         ]
         m.d.comb += [
-            write.addr.eq(Mux(self.init.valid, self.init.queue, notification.queue)),
-            write.en.eq(self.init.valid | taken | (ripe & out.i.ready)),
+            write.addr.eq(Mux(initial.valid, initial.queue, notification.queue)),
+            write.en.eq(initial.valid | taken | (ripe & out.i.ready)),
             write.data.since.eq(Mux(port.data.buffers == 0, now, port.data.since)),
         ]
-        with m.If(~self.init.valid & ~ripe & ~due):
+        with m.If(keep & ~ripe & ~due):
             m.d.comb += write.data.buffers.eq(total)
         m.d.comb += [watched.addr.eq(queue), watched_limits.addr.eq(queue)]
         self._watch(m, queue, ripe, watched.data, watched_limits.data, now,
                     disturbed=write.en & (write.addr == queue), leave=out.i.ready)
+        self._reset(m, queue, ripe, out.i)
         return m
+
+    def _reset(self, m, queue, ripe, notifications):
+        # What fits between here and the decision.
+        m.submodules.under_way = under_way = UnderWay(self.queue_bits, 4)
+        reset = self.reset
+        m.d.comb += [
+            under_way.init.eq(self.init), under_way.queue.eq(reset.queue),
+            under_way.begun.valid.eq(notifications.valid & notifications.ready),
+            under_way.begun.queue.eq(notifications.payload.queue), under_way.ended.eq(self.decided),
+            reset.quiet.eq(under_way.none & ~(ripe & (queue == reset.queue))), reset.forgotten.eq(reset.forget & ~ripe),
+        ]
 
     def _clock(self, m):
         now, cycle = Signal(21), Signal(range(self.cycles_per_us))

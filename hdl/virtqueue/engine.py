@@ -13,9 +13,11 @@ from .event import Event
 from .posted import PostedMerge
 from .queue_table import QueueTable
 from .reader import Reader
+from .reset import QueueReset
 from .spec import Coalescing, Completion, Configure, Doorbell, EngineFeatures, Frame, Verdict
 from .supply import Supply
 from .suppress import Suppress
+from .under_way import UnderWay
 from .used import Used
 from .walk_rx import WalkReceive
 from .walk_tx import WalkTransmit
@@ -59,6 +61,11 @@ class Engine(wiring.Component):
         pulse while `idle` and `quiesce`: initialise all queues, in `pairs` cycles, during which `idle` is low
     idle : Out(1)
         nothing of the queues is under way. Also low while the walk after reset lasts
+    reset : stream of local indices in
+        queues to be reset, one by one: taken when nothing of the queue is under way, and its state is as at first. The
+        queues are taken out of use, see `QueueReset`, until they are configured again
+    silent : In(1)
+        no interrupt is between `interrupts` and the host
     doorbells : stream of Doorbell in
         taken in bounded time, whatever the host does
     configure : In(Configure)
@@ -91,6 +98,7 @@ class Engine(wiring.Component):
         ports = {
             "features": In(EngineFeatures),
             "live": In(1), "quiesce": In(1), "clear": In(1), "idle": Out(1),
+            "reset": In(stream.Signature(bits)), "silent": In(1),
             "doorbells": In(stream.Signature(Doorbell(bits))),
             "configure": In(Configure(bits)), "coalescing": In(Coalescing(bits)),
             "fetch_reads": Out(reads), "fetch_beats": In(beats), "fetch_room": Out(1),
@@ -119,7 +127,8 @@ class Engine(wiring.Component):
         m = Module()
         config, transmit = self.config, self.direction is Direction.TX
         m.submodules.queue_table = table = QueueTable(
-            config.pairs, config.pair_bits, ["fetch", "receive", "table", "walk", "used", "event", "suppress"])
+            config.pairs, config.pair_bits, ["fetch", "receive", "table", "walk", "used", "event", "suppress"],
+            beginners=["walk", "event"])
         clients = (Client.FETCH_TX, Client.TABLE_TX) if transmit else (Client.FETCH_RX, Client.TABLE_RX)
         m.submodules.supply = supply = Supply(config, *clients, self.suppress)
         m.submodules.used = used = Used(config)
@@ -129,9 +138,11 @@ class Engine(wiring.Component):
         idle.append(self._connect_used(m, table, supply, used, event))
         idle.append(self._connect_posted(m, table, supply, used))
         if transmit:
-            idle.extend(self._transmit(m, table, supply, used))
+            walker, *walk_idle = self._transmit(m, table, supply, used)
         else:
-            idle.extend(self._receive(m, table, supply, used))
+            walker, *walk_idle = self._receive(m, table, supply, used)
+        idle.extend(walk_idle)
+        self._reset(m, table, supply, walker, used, event)
         m.d.comb += [
             table.configure.eq(self.configure), table.clear.eq(self.clear),
             self.error.eq(supply.error | event.error),
@@ -143,6 +154,30 @@ class Engine(wiring.Component):
         m.d.sync += quiet.eq(Cat(idle).all() & ~self.clear)
         m.d.comb += self.idle.eq(quiet & ~self.clear)
         return m
+
+    def _reset(self, m, table, supply, walker, used, event):
+        """Every stage has a part in the reset of a queue."""
+        bits, coalesce = self.config.pair_bits, self._coalesce
+        stages = {"fetch": supply.fetch_reset, "receive": supply.receive_reset, "table": supply.table_reset,
+                  "used": used.reset, "event": event.reset}
+        queue_reset = QueueReset(bits, walkers=["walk", "chains", "coalesce"], stages=stages)
+        m.submodules.queue_reset = ResetInserter(self.quiesce)(queue_reset)
+        for name, port in {"walk": walker.reset, "coalesce": coalesce.reset, **stages}.items():
+            wiring.connect(m, getattr(queue_reset, name), port)
+        # No queue has more buffers than its ring has slots: 32768.
+        m.submodules.chains = chains = UnderWay(bits, 16)
+        chain = queue_reset.chains
+        wiring.connect(m, wiring.flipped(self.reset), queue_reset.request)
+        m.d.comb += [
+            chains.init.eq(table.init), chains.queue.eq(chain.queue), chains.begun.eq(walker.begun),
+            chains.ended.valid.eq(used.notify.valid & used.notify.ready),
+            chains.ended.queue.eq(used.notify.payload.queue), chains.amount.eq(used.notify.payload.buffers),
+            chain.quiet.eq(chains.none), chain.forgotten.eq(1),
+            table.close.eq(queue_reset.closed), table.disable.eq(queue_reset.disabled),
+            queue_reset.silent.eq(self.silent & event.silent), coalesce.decided.eq(event.decided),
+            # What may have waited for another buffer of that queue would wait for its time to be up.
+            used.hurry.eq(self.reset.valid | (0 if self.direction is Direction.TX else self.hurry)),
+        ]
 
     def _connect_supply(self, m, table, supply):
         for inner, outer in [(supply.doorbells, self.doorbells), (supply.reads, self.fetch_reads),
@@ -162,8 +197,8 @@ class Engine(wiring.Component):
     def _connect_used(self, m, table, supply, used, event):
         """Used descriptors, and between them and the decision on an interrupt, coalescing; returns whether that is
         idle."""
-        m.submodules.coalesce = coalesce = Coalesce(self.config.pairs, self.config.pair_bits,
-                                                    clock_hz=self.config.clock_hz)
+        m.submodules.coalesce = self._coalesce = coalesce = Coalesce(self.config.pairs, self.config.pair_bits,
+                                                                     clock_hz=self.config.clock_hz)
         connect_stream(m, used.notify, coalesce.published)
         connect_stream(m, coalesce.notifications, event.notify)
         for inner, outer in [(event.reads, self.event_reads), (event.beats, self.event_beats),
@@ -214,6 +249,7 @@ class Engine(wiring.Component):
             supply.cache_enable.eq(walker.cache_enable), walker.cache.eq(supply.chain),
             walker.emptied_queue.eq(supply.emptied_queue), supply.emptied.eq(walker.emptied),
             supply.space.eq(walker.space),
+            table.walk_queue.eq(walker.config_queue), walker.config.eq(table.walk),
         ]
 
     def _transmit(self, m, table, supply, used):
@@ -232,7 +268,7 @@ class Engine(wiring.Component):
             self.events.chains.eq(self.data_reads.valid & self.data_reads.ready & self.data_reads.payload.last
                                   & ~self.data_reads.payload.more),
         ]
-        return reader.idle, walk.idle
+        return reader, reader.idle, walk.idle
 
     def _receive(self, m, table, supply, used):
         config = self.config
@@ -246,8 +282,7 @@ class Engine(wiring.Component):
         m.d.comb += [
             walk.live.eq(self.live), walk.rewound.eq(supply.rewound),
             walk.packet_sent.eq(self.packet_sent), walk.frames_behind.eq(self.frames_behind),
-            table.walk_queue.eq(walk.config_queue), walk.config.eq(table.walk), used.hurry.eq(self.hurry),
             supply.looking_queue.eq(walk.looking_queue), walk.looking.eq(supply.looking),
             self.events.chains.eq(self.verdicts.valid & self.verdicts.ready & self.verdicts.payload.accept),
         ]
-        return (walk.idle,)
+        return walk, walk.idle

@@ -9,7 +9,8 @@ from hdl.dma.spec import ReadBeat, ReadCommand, ReadStatus
 from hdl.stream import Queue
 
 from .initialise import InitialiseWalk
-from .spec import EventFlags, EventSuppression, Position, QueueConfig
+from .reset import StageReset
+from .spec import EventFlags, EventSuppression, Position, Pulse, QueueConfig
 from .stages import Notification
 
 __all__ = ["Event"]
@@ -101,6 +102,12 @@ class Event(wiring.Component):
     msix_enable, live, quiesce : In(1)
     clear : In(1)
         pulse while idle
+    reset : In(StageReset)
+        `quiet`: no read of the queue is under way; `decided` tells of notifications
+    decided : Out(Pulse)
+        the decision on a notification is made
+    silent : Out(1)
+        no interrupt waits to be taken
     error : Out(1)
         pulse: a read failed, other than by being discarded in a reset: the device needs a reset
     idle : Out(1)
@@ -125,6 +132,7 @@ class Event(wiring.Component):
             "live": In(1),
             "quiesce": In(1),
             "clear": In(1),
+            "reset": In(StageReset(self.queue_bits)), "decided": Out(Pulse(self.queue_bits)), "silent": Out(1),
             "error": Out(1),
             "idle": Out(1),
         })
@@ -144,7 +152,7 @@ class Event(wiring.Component):
         load = Signal()
         notice = self.notify.payload
         m.d.comb += [
-            load.eq((~turn.valid | take) & ~walking),
+            load.eq((~turn.valid | take) & ~walking & ~self.reset.forget),
             answers.ready.eq(load),
             self.notify.ready.eq(load & ~answers.valid),
             about.addr.eq(answers.payload.queue),
@@ -160,6 +168,8 @@ class Event(wiring.Component):
                 turn.failed.eq(answers.payload.failed),
             ]
             self._measure(m, turn, about.data, answers.payload.event)
+        with m.Elif(take):
+            m.d.sync += turn.valid.eq(0)
 
         # Second cycle: the queue's state and configuration are read, judged, and the state is written.
         allowed, read = Signal(), Signal()
@@ -168,6 +178,8 @@ class Event(wiring.Component):
             self.config_queue.eq(turn.queue),
             allowed.eq(self.live & ~self.quiesce & self.config.enabled & ~no_vector),
             ask.addr.eq(turn.queue), ask.en.eq(take & read), ask.data.size.eq(self.config.size),
+            self.decided.valid.eq(take & ~turn.is_answer), self.decided.queue.eq(turn.queue),
+            self.reset.forgotten.eq(self.reset.forget & ~turn.valid),
         ]
         self._update(m, walk, turn, take, allowed, read, ask.data)
         self._outputs(m, turn, take, read, allowed)
@@ -213,7 +225,9 @@ class Event(wiring.Component):
     def _update(self, m, walk, turn, take, allowed, read, ask):
         """The queue's state before and after `turn`: whether it leads to a `read`, and what that is about."""
         m.submodules.states = states = Memory(shape=_State, depth=1 << self.queue_bits, init=[])
-        port, write = states.read_port(domain="comb"), states.write_port()
+        port, write, asked = states.read_port(domain="comb"), states.write_port(), states.read_port(domain="comb")
+        m.d.comb += asked.addr.eq(self.reset.queue)
+        m.d.sync += self.reset.quiet.eq(~asked.data.reading & ~(turn.valid & (turn.queue == self.reset.queue)))
         state, decide = port.data, Signal()
         total, later, last = Signal(SLOT_COUNT + 1), Signal(SLOT_COUNT), Signal(Position)
         m.d.comb += [
@@ -224,10 +238,10 @@ class Event(wiring.Component):
             decide.eq(Mux(turn.is_answer, state.again, turn.due & ~state.reading)),
             read.eq(allowed & decide),
             ask.at.eq(last), ask.passed.eq(later),
-            write.addr.eq(Mux(walk.walking, walk.queue, turn.queue)),
-            write.en.eq(walk.walking | take),
+            write.addr.eq(Mux(walk.walking, walk.queue, Mux(self.reset.forgotten, self.reset.queue, turn.queue))),
+            write.en.eq(walk.walking | take | self.reset.forgotten),
         ]
-        with m.If(~walk.walking):
+        with m.If(~walk.walking & ~self.reset.forgotten):
             m.d.comb += [
                 write.data.reading.eq(read | (state.reading & ~turn.is_answer)),
                 write.data.again.eq(state.reading & (state.again | turn.due) & ~turn.is_answer),
@@ -240,6 +254,7 @@ class Event(wiring.Component):
         m.submodules.interrupt_queue = interrupts = Queue(self.interrupts.signature.members["payload"].shape, 2)
         wiring.connect(m, reads.o, wiring.flipped(self.reads))
         wiring.connect(m, interrupts.o, wiring.flipped(self.interrupts))
+        m.d.comb += self.silent.eq(interrupts.level == 0)
         command = reads.i.payload
         most, passed = Signal(signed(SLOT_COUNT + 1)), Signal()
         with m.If(~turn.same_pass):

@@ -9,6 +9,7 @@ from hdl.dma.spec import FetchContext, ReadCommand
 
 from .fetch_size import FetchSize
 from .fetch_state import LEAST_LEVEL, FetchEvent, FetchState, React
+from .reset import StageReset
 from .run_queue import RunQueue
 from .spec import Doorbell, Position, Pulse, QueueConfig
 from .stages import Report, Suppression, slot_bits
@@ -48,6 +49,8 @@ class Fetch(wiring.Component):
     Attributes
     ----------
     init : In(Pulse)
+    reset : In(StageReset)
+        `quiet` but for reads that are under way
     event_index : In(1)
         VIRTIO_F_EVENT_IDX was negotiated
     live, quiesce : In(1)
@@ -86,6 +89,7 @@ class Fetch(wiring.Component):
         self.state = FetchState(self.slot_bits)
         super().__init__({
             "init": In(Pulse(queue_bits)),
+            "reset": In(StageReset(queue_bits)),
             "event_index": In(1),
             "live": In(1),
             "quiesce": In(1),
@@ -118,12 +122,10 @@ class Fetch(wiring.Component):
         queue, state = Signal(self.queue_bits), Signal(self.state)
         self._descriptors = Signal(64)
         size = self._size(m, queue, state)
-        pending = Signal()
-        apply = Signal()
+        pending, apply = Signal(), Signal()
         self._events(m, react.event, pending, apply)
-        may_start = Signal()
         # Events and waiting queues take turns, so that neither starves the other.
-        event_last = Signal()
+        may_start, event_last = Signal(), Signal()
         event_queue = react.event.report.queue
         m.d.comb += [
             run.init.eq(self.init),
@@ -140,7 +142,9 @@ class Fetch(wiring.Component):
             m.d.sync += self.reads.valid.eq(0)
         with m.FSM() as fsm:
             with m.State("EVENT"):
-                with m.If(pending & ~(event_last & run.o.valid & may_start)):
+                with m.If(self.reset.forget):
+                    m.d.comb += self.reset.forgotten.eq(1)
+                with m.Elif(pending & ~(event_last & run.o.valid & may_start)):
                     m.d.comb += [
                         apply.eq(1), read.addr.eq(event_queue),
                         write.addr.eq(event_queue), write.data.eq(react.after), write.en.eq(1),
@@ -163,9 +167,15 @@ class Fetch(wiring.Component):
                 m.d.comb += [write.addr.eq(queue), write.en.eq(1)]
                 self._decide(m, queue, state, size, write.data, run)
                 m.next = "EVENT"
-        with m.If(self.init.valid):
-            m.d.comb += [write.addr.eq(self.init.queue), write.data.eq(self.state.initial()), write.en.eq(1)]
+        with m.If(self.init.valid | self.reset.forgotten):
+            m.d.comb += [
+                write.addr.eq(Mux(self.init.valid, self.init.queue, self.reset.queue)),
+                write.data.eq(self.state.initial()), write.en.eq(1),
+            ]
         m.d.comb += self.idle.eq(fsm.ongoing("EVENT") & ~self.reads.valid)
+        self._rest(m, states, [
+            (pending, react.event.report.queue), (~fsm.ongoing("EVENT"), queue),
+            (self.reads.valid, self.reads.payload.queue), (self.doorbells.valid, self.doorbells.payload.queue)])
         self._look(m, states, react.event, pending)
         return m
 
@@ -268,6 +278,13 @@ class Fetch(wiring.Component):
             command.last.eq(1), command.more.eq(0),
             command.context.eq(context.as_value()),
         ]
+
+    def _rest(self, m, states, places):
+        """Quiet is a queue that stands in none of `places` (occupied, by which queue) and waits for no `switched`."""
+        port, queue = states.read_port(domain="comb"), self.reset.queue
+        m.d.comb += port.addr.eq(queue)
+        here = Cat(occupied & (by == queue) for occupied, by in places)
+        m.d.sync += self.reset.quiet.eq(~here.any() & (port.data.asked == 0))
 
     def _look(self, m, states, event, pending):
         """What still waits at an input counts as a reason to look; a queue that waits for room does not look."""

@@ -5,8 +5,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .reset import StageReset
 from .run_queue import RunQueue
-from .spec import BufferElement, Pulse
+from .spec import BufferElement, Pulse, QueueConfig
 from .stages import Progress, slot_bits
 
 __all__ = ["Element", "Reader"]
@@ -28,7 +29,8 @@ class Reader(wiring.Component):
     longer than the cache, when less than a batch is free there; it is then read as it arrives, and nothing else with
     it.
 
-    During `quiesce` no chain is begun; one that has been begun is read to its end, or abandoned where it is missing.
+    Of a queue that is not enabled no chain is begun. During `quiesce` none is; one that has been begun is read to its
+    end, or abandoned where it is missing.
 
     Parameters
     ----------
@@ -39,7 +41,12 @@ class Reader(wiring.Component):
     Attributes
     ----------
     init : In(Pulse)
+    reset : In(StageReset)
+        `quiet`: no chain of the queue is at hand
     quiesce : In(1)
+    config_queue : Out, config : In(QueueConfig)
+    begun : Out(Pulse)
+        the last element of a chain goes to `elements`
     arrived : In(Pulse)
         see `Tables`
     progress_queue : Out, progress : In(Progress)
@@ -65,7 +72,11 @@ class Reader(wiring.Component):
         self.slot_bits = slot_bits(cache)
         super().__init__({
             "init": In(Pulse(queue_bits)),
+            "reset": In(StageReset(queue_bits)),
             "quiesce": In(1),
+            "config_queue": Out(queue_bits),
+            "config": In(QueueConfig),
+            "begun": Out(Pulse(queue_bits)),
             "arrived": In(Pulse(queue_bits)),
             "progress_queue": Out(queue_bits),
             "progress": In(Progress(self.slot_bits)),
@@ -92,7 +103,8 @@ class Reader(wiring.Component):
             query.addr.eq(self.emptied_queue), self.emptied.eq(query.data.slot),
             read.addr.eq(run.o.payload),
             self.cache_queue.eq(queue), self.cache_slot.eq(at.slot), self.progress_queue.eq(queue),
-            write.addr.eq(queue), write.data.eq(after),
+            write.addr.eq(queue), write.data.eq(after), self.config_queue.eq(self.progress_queue),
+            self.begun.queue.eq(queue),
             after.slot.eq(at.slot + 1), after.chain.eq(at.chain + self.cache.last),
         ]
         # Chains and bytes of this turn. A turn that can't be ended when it should, because just then a chain arrived,
@@ -108,10 +120,10 @@ class Reader(wiring.Component):
                 m.d.comb += [
                     self.cache_queue.eq(run.o.payload), self.cache_slot.eq(read.data.slot),
                     self.progress_queue.eq(run.o.payload), self.cache_enable.eq(1),
-                    run.o.ready.eq(~self.quiesce),
+                    run.o.ready.eq(~self.quiesce & ~self.reset.forget), self.reset.forgotten.eq(self.reset.forget),
                 ]
                 m.d.sync += [queue.eq(run.o.payload), at.eq(read.data), packets.eq(0), bytes.eq(0)]
-                with m.If(run.o.valid & ~self.quiesce & self._ready(read.data)):
+                with m.If(run.o.valid & run.o.ready & self._ready(read.data)):
                     m.next = "TAKE"
             with m.State("NEXT"):
                 m.d.comb += self.cache_enable.eq(1)
@@ -125,7 +137,7 @@ class Reader(wiring.Component):
                     m.next = "TURN"
             with m.State("TAKE"):
                 with m.If(~self.elements.valid | self.elements.ready):
-                    m.d.comb += write.en.eq(1)
+                    m.d.comb += [write.en.eq(1), self.begun.valid.eq(self.cache.last)]
                     m.d.sync += [
                         self.elements.valid.eq(1), self.elements.payload.abandoned.eq(0),
                         self.elements.payload.chain.eq(self.cache), self.elements.payload.queue.eq(queue),
@@ -142,12 +154,14 @@ class Reader(wiring.Component):
                         m.d.comb += run.again.valid.eq(1)
                         with m.If(run.again.ready):
                             m.next = "TURN"
-        with m.If(self.init.valid):
-            m.d.comb += [write.addr.eq(self.init.queue), write.data.eq(0), write.en.eq(1)]
+        with m.If(self.init.valid | self.reset.forgotten):
+            m.d.comb += [write.addr.eq(Mux(self.init.valid, self.init.queue, self.reset.queue)), write.data.eq(0),
+                         write.en.eq(1)]
         m.d.comb += self.idle.eq(fsm.ongoing("TURN") & ~self.elements.valid)
+        m.d.sync += self.reset.quiet.eq(fsm.ongoing("TURN") | (queue != self.reset.queue))
         return m
 
     def _ready(self, at):
         """A chain may be begun at `at`: it is there, or there is no room for more of it."""
         filled = (self.progress.slot - at.slot)[:self.slot_bits]
-        return (self.progress.chain != at.chain) | (filled > self.slots - self.batch)
+        return self.config.enabled & ((self.progress.chain != at.chain) | (filled > self.slots - self.batch))

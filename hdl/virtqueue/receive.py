@@ -10,6 +10,7 @@ from hdl.stream import RegisterSlice
 
 from .cache import CacheWrite
 from .narrow import Narrow
+from .reset import StageReset
 from .spec import Pulse, QueueConfig
 from .stages import Progress, Report, Rewind, slot_bits
 
@@ -59,6 +60,8 @@ class Receive(wiring.Component):
     Attributes
     ----------
     init : In(Pulse)
+    reset : In(StageReset)
+        always `quiet`: `retired` tells
     quiesce : In(1)
     beats : stream of ReadBeat in; room : Out(1)
         see `Narrow`
@@ -89,6 +92,7 @@ class Receive(wiring.Component):
         self.slot_bits = slot_bits(cache)
         super().__init__({
             "init": In(Pulse(queue_bits)),
+            "reset": In(StageReset(queue_bits)),
             "quiesce": In(1),
             "beats": In(stream.Signature(ReadBeat(width, queue_bits))),
             "room": Out(1),
@@ -125,7 +129,7 @@ class Receive(wiring.Component):
         self._commit(m)
         report, reported = reports.i.payload, reports.i.ready
         m.d.comb += [
-            self.room.eq(narrow.room),
+            self.room.eq(narrow.room), self.reset.quiet.eq(1),
             report.queue.eq(batch.queue),
             report.position.index.eq(batch.context.index + number),
             report.position.wrap.eq(batch.context.wrap),
@@ -139,7 +143,9 @@ class Receive(wiring.Component):
         with m.FSM() as fsm:
             with m.State("BATCH"):
                 m.d.sync += [state.eq(read.data), number.eq(0)]
-                with m.If(self.rewinds.valid):
+                with m.If(self.reset.forget):
+                    self._forget(m, write)
+                with m.Elif(self.rewinds.valid):
                     self._rewind(m, read, write, reports.i)
                 with m.Elif(narrow.batches.valid):
                     usable = (batch.context.epoch == read.data.epoch) & ~read.data.broken & ~self.quiesce
@@ -241,6 +247,11 @@ class Receive(wiring.Component):
             commit.progress.slot.eq(slot + 1), commit.progress.chain.eq(self._chain + last),
             self.arrived.valid.eq(last), self.arrived.queue.eq(batch.queue),
         ]
+
+    def _forget(self, m, write):
+        reset, commit = self.reset, self._commit_register
+        m.d.comb += [write.addr.eq(reset.queue), write.data.eq(0), write.en.eq(1), reset.forgotten.eq(1)]
+        m.d.sync += [commit.valid.eq(1), commit.queue.eq(reset.queue), commit.progress.eq(0)]
 
     def _rewind(self, m, read, write, reports):
         """As if the head had been found bad, but trusted."""

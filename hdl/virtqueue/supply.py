@@ -10,9 +10,11 @@ from hdl.stream import connect_stream
 from .cache import Cache
 from .fetch import Fetch
 from .receive import Receive
+from .reset import StageReset
 from .spec import BufferElement, Doorbell, Position, Pulse, QueueConfig
 from .stages import Progress, Rewind, Suppression, slot_bits
 from .tables import Tables
+from .under_way import UnderWay
 
 __all__ = ["Supply"]
 
@@ -31,6 +33,7 @@ class Supply(wiring.Component):
     ----------
     idle : Out(1)
         no read is under way, and nothing that came is being looked at
+    fetch_reset, receive_reset, table_reset : In(StageReset)
     looking : Out(1)
         elements of `looking_queue` may arrive without another doorbell; low only when all that did arrive are visible
     fetched : Out(6)
@@ -50,6 +53,7 @@ class Supply(wiring.Component):
         super().__init__({
             "init": In(Pulse(bits)), "live": In(1), "quiesce": In(1), "notification_data": In(1), "event_index": In(1),
             "indirect": In(1),
+            **{f"{stage}_reset": In(StageReset(bits)) for stage in ("fetch", "receive", "table")},
             "doorbells": In(stream.Signature(Doorbell(bits))),
             "reads": Out(stream.Signature(ReadCommand(bits))),
             "beats": In(stream.Signature(ReadBeat(config.width, bits))), "room": Out(1),
@@ -94,6 +98,7 @@ class Supply(wiring.Component):
             self.error.eq(receive.error | tables.error), self.good.eq(receive.good),
         ]
         self._connect_tables(m, fetch, receive, cache, tables)
+        self._reset(m, fetch, receive, tables)
         under_way = Signal(16)
         issued = fetch.reads.valid & fetch.reads.ready
         m.d.sync += under_way.eq(under_way + issued - receive.retired)
@@ -102,6 +107,22 @@ class Supply(wiring.Component):
             self.fetched.eq(Mux(issued, fetch.reads.payload.length >> 4, 0)),
         ]
         return m
+
+    def _reset(self, m, fetch, receive, tables):
+        """A fetch is over when what came with it was judged."""
+        wiring.connect(m, wiring.flipped(self.receive_reset), receive.reset)
+        wiring.connect(m, wiring.flipped(self.table_reset), tables.reset)
+        # At most 16 of an epoch, and of four epochs.
+        m.submodules.under_way = under_way = UnderWay(self.config.pair_bits, 7)
+        reset = self.fetch_reset
+        m.d.comb += [
+            under_way.init.eq(self.init), under_way.queue.eq(reset.queue),
+            under_way.begun.valid.eq(fetch.reads.valid & fetch.reads.ready),
+            under_way.begun.queue.eq(fetch.reads.payload.queue),
+            under_way.ended.valid.eq(receive.retired), under_way.ended.queue.eq(receive.config_queue),
+            fetch.reset.queue.eq(reset.queue), fetch.reset.forget.eq(reset.forget),
+            reset.quiet.eq(fetch.reset.quiet & under_way.none), reset.forgotten.eq(fetch.reset.forgotten),
+        ]
 
     def _connect_tables(self, m, fetch, receive, cache, tables):
         """Ring descriptors on one side, elements for the walker on the other."""

@@ -7,9 +7,10 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.dma.spec import ReadCommand, TableContext
 
-from .run_queue import RunQueue
+from .reset import StageReset
 from .spec import Chain, Pulse, QueueConfig
 from .stages import Progress, Rewind, TableCopy, TableState, slot_bits
+from .table_turns import TableTurns
 
 __all__ = ["TableTake"]
 
@@ -18,11 +19,10 @@ class TableTake(wiring.Component):
     """Serves the queues that have ring descriptors, in turn, each in ring order.
 
     A direct descriptor takes 1 cycle and is handed to `copy`; a table takes 2 cycles for each read, of at most
-    `read_bytes` and not beyond a multiple of it; and each turn takes 1 or 2 more. A turn ends after `TURN` of
-    these. Places
-    in the cache of elements are reserved here, so what was asked for always finds room. Where they don't suffice for
-    the rest of a table, nor for half a batch, the queue waits by itself until the walker tells of `space`; since the
-    walker begins a chain when less than a batch is free, somebody always goes on.
+    `read_bytes` and not beyond a multiple of it; and each turn takes 1 or 2 more. A turn ends after `TURN` of these.
+    Places in the cache of elements are reserved here, so what was asked for always finds room. Where they don't suffice
+    for the rest of a table, nor for half a batch, the queue waits by itself until the walker tells of `space`; since
+    the walker begins a chain when less than a batch is free, somebody always goes on.
 
     INDIRECT without the feature, or together with NEXT, or within a chain, and a table of no element, of a part of an
     element or of more elements than the ring raise `error` and break the queue: nothing of it is taken from there on.
@@ -43,7 +43,8 @@ class TableTake(wiring.Component):
 
     Attributes
     ----------
-    init, arrived, space : In(Pulse); quiesce : In(1)
+    init, arrived, space : In(Pulse); quiesce : In(1); reset : In(StageReset)
+        `quiet` but for reads that are under way; how many there have been is not forgotten
     indirect : In(1)
         VIRTIO_F_INDIRECT_DESC is negotiated
     config_queue : Out, config : In(QueueConfig); progress_queue : Out, progress : In(Progress)
@@ -72,7 +73,7 @@ class TableTake(wiring.Component):
         self.ring_bits, self.slot_bits = slot_bits(descriptors), slot_bits(elements)
         self.state = TableState(self.ring_bits, self.slot_bits)
         super().__init__({
-            "init": In(Pulse(queue_bits)), "quiesce": In(1), "indirect": In(1),
+            "init": In(Pulse(queue_bits)), "quiesce": In(1), "indirect": In(1), "reset": In(StageReset(queue_bits)),
             "arrived": In(Pulse(queue_bits)), "space": In(Pulse(queue_bits)),
             "config_queue": Out(queue_bits), "config": In(QueueConfig),
             "progress_queue": Out(queue_bits), "progress": In(Progress(self.ring_bits)),
@@ -95,16 +96,15 @@ class TableTake(wiring.Component):
         m = Module()
         self._read, self._write = self._states(m)
         self._queue = queue = Signal(self.queue_bits)
-        self._again, self._again_ready = Signal(), Signal()
-        self._due, self._next, self._begun = Signal(), Signal(self.queue_bits), Signal()
-        self._run(m)
+        m.submodules.turns = turns = TableTurns(self.queues, self.queue_bits)
         self._at, self._after = at, after = Signal(self.state), Signal(self.state)
         self._free = free = Signal(self.slot_bits)      # places, as the turn began, less those given since
         self._turn = Signal(range(self.TURN))
-        chosen = Signal(self.queue_bits)
+        chosen, reset = Signal(self.queue_bits), self.reset
         read, write = self._read, self._write
         m.d.comb += [
-            chosen.eq(Mux(self.rewinds.valid, self.rewinds.payload.queue, self._next)),
+            chosen.eq(Mux(reset.forget, reset.queue, Mux(self.rewinds.valid, self.rewinds.payload.queue, turns.next))),
+            turns.init.eq(self.init), turns.arrived.eq(self.arrived), turns.space.eq(self.space), turns.queue.eq(queue),
             read.addr.eq(chosen), self.returned_queue.eq(chosen), self.emptied_queue.eq(chosen),
             self.config_queue.eq(queue), self.progress_queue.eq(queue),
             self.cache_queue.eq(queue), self.cache_slot.eq(at.read + 1),
@@ -118,17 +118,20 @@ class TableTake(wiring.Component):
                 state = read.data
                 m.d.comb += [
                     self.progress_queue.eq(chosen), self.cache_queue.eq(chosen), self.cache_slot.eq(state.read),
-                    self.cache_enable.eq(1), self._begun.eq(~self.quiesce & ~self.rewinds.valid & ~self.init.valid),
+                    self.config_queue.eq(chosen), self.cache_enable.eq(1),
+                    turns.begun.eq(~self.quiesce & ~self.rewinds.valid & ~self.init.valid & ~reset.forget),
                 ]
                 m.d.sync += [
                     queue.eq(chosen), at.eq(state), self._turn.eq(0),
                     free.eq(self.emptied + self.elements - state.slot),
                 ]
-                with m.If(self.rewinds.valid):
+                with m.If(reset.forget):
+                    self._forget(m, state)
+                with m.Elif(self.rewinds.valid):
                     with m.If(state.asked == self.returned):
                         m.next = "REWIND"
-                with m.Elif(self._due & self._begun & (self.progress.slot != state.read) & ~state.broken
-                            & ~self.failed):
+                with m.Elif(turns.due & turns.begun & (self.progress.slot != state.read) & ~state.broken
+                            & ~self.failed & self.config.enabled):
                     m.next = "TAKE"
             with m.State("TAKE"):
                 self._take(m)
@@ -136,8 +139,8 @@ class TableTake(wiring.Component):
                 self._issue(m)
             with m.State("AGAIN"):
                 # Where that can't be done, because just now something arrived, there is another turn.
-                m.d.comb += self._again.eq(1)
-                with m.If(self._again_ready):
+                m.d.comb += turns.again.eq(1)
+                with m.If(turns.again_ready):
                     m.next = "TURN"
                 with m.Else():
                     m.next = "TAKE"
@@ -145,7 +148,18 @@ class TableTake(wiring.Component):
         with m.If(self.init.valid):
             m.d.comb += [write.addr.eq(self.init.queue), write.data.eq(0), write.en.eq(1)]
         m.d.comb += self.idle.eq(fsm.ongoing("TURN") & ~self.reads.valid)
+        m.d.sync += reset.quiet.eq(~(~fsm.ongoing("TURN") & (queue == reset.queue))
+                                   & ~(self.reads.valid & (self.reads.payload.queue == reset.queue)))
         return m
+
+    def _forget(self, m, state):
+        """As a rewind to the beginning; what is in the cache of ring descriptors, `Receive` forgets."""
+        after, copy, reset = self._after, self.copy, self.reset
+        m.d.comb += [
+            copy.valid.eq(1), copy.rewind.eq(1), copy.queue.eq(reset.queue), copy.slot.eq(0), copy.chain.eq(0),
+            self._write.addr.eq(reset.queue), after.eq(0), after.asked.eq(state.asked),
+            self._write.en.eq(self.copy_ready), reset.forgotten.eq(self.copy_ready),
+        ]
 
     def _states(self, m):
         m.submodules.states = states = Memory(shape=self.state, depth=1 << self.queue_bits, init=[])
@@ -156,31 +170,6 @@ class TableTake(wiring.Component):
             looking.addr.eq(self.looking_queue), self.looking.eq(looking.data),
         ]
         return read, states.write_port()
-
-    def _run(self, m):
-        """Queues to be looked at: something arrived, there is space again, or a turn ended early (`_again`)."""
-        m.submodules.space_run = space = RunQueue(self.queues, self.queue_bits)
-        m.submodules.run = run = RunQueue(self.queues, self.queue_bits)
-        # Registers on the second way in and on the way out keep paths short. No turn is over before the next is here.
-        waits, waiting, free = Signal(), Signal(self.queue_bits), Signal()
-        m.d.comb += run.o.ready.eq(~self._due)
-        with m.If(self.init.valid | self._due & self._begun):
-            m.d.sync += self._due.eq(0)
-        with m.Elif(~self._due):
-            m.d.sync += [self._due.eq(run.o.valid), self._next.eq(run.o.payload)]
-        m.d.comb += [
-            space.init.eq(self.init), space.push.eq(self.space),
-            run.init.eq(self.init), run.push.eq(self.arrived),
-            run.again.valid.eq(waits), run.again.payload.eq(waiting),
-            free.eq(~waits | run.again.ready),
-            self._again_ready.eq(free), space.o.ready.eq(free & ~self._again),
-        ]
-        with m.If(self.init.valid):
-            m.d.sync += waits.eq(0)
-        with m.Elif(free):
-            m.d.sync += [
-                waits.eq(self._again | space.o.valid), waiting.eq(Mux(self._again, self._queue, space.o.payload)),
-            ]
 
     def _take(self, m):
         """The descriptor at hand: copy it, or find out what to read of its table."""

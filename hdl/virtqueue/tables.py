@@ -7,10 +7,12 @@ from amaranth.lib.wiring import In, Out
 from hdl.dma.spec import ReadBeat, ReadCommand
 
 from .cache import Cache
+from .reset import StageReset
 from .spec import BufferElement, Chain, Pulse, QueueConfig
 from .stages import Progress, Rewind, slot_bits
 from .table_store import TableStore
 from .table_take import TableTake
+from .under_way import UnderWay
 
 __all__ = ["Tables"]
 
@@ -33,7 +35,7 @@ class Tables(wiring.Component):
 
     Attributes
     ----------
-    init : In(Pulse); quiesce : In(1)
+    init : In(Pulse); quiesce : In(1); reset : In(StageReset)
     indirect : In(1)
         VIRTIO_F_INDIRECT_DESC is negotiated
     reads : stream of ReadCommand out; beats : stream of ReadBeat in; room : Out(1)
@@ -53,14 +55,14 @@ class Tables(wiring.Component):
 
     def __init__(self, width, queues, queue_bits, *, client, descriptors, elements, batch, read_bytes):
         ring, slots = slot_bits(descriptors), slot_bits(elements)
-        self.elements = elements
+        self.elements, self.queue_bits = elements, queue_bits
         self.slot_bits = slots
         self.take = TableTake(queues, queue_bits, client=client, descriptors=descriptors, elements=elements,
                               batch=batch, read_bytes=read_bytes)
         self.store = TableStore(width, queue_bits, slot_bits=slots, state=self.take.state, read_bytes=read_bytes)
         self.cache_memory = Cache(queues, queue_bits, elements, BufferElement())
         super().__init__({
-            "init": In(Pulse(queue_bits)), "quiesce": In(1), "indirect": In(1),
+            "init": In(Pulse(queue_bits)), "quiesce": In(1), "indirect": In(1), "reset": In(StageReset(queue_bits)),
             "reads": Out(stream.Signature(ReadCommand(queue_bits))),
             "beats": In(stream.Signature(ReadBeat(width, queue_bits))), "room": Out(1),
             "config_queue": Out(queue_bits), "config": In(QueueConfig),
@@ -104,7 +106,20 @@ class Tables(wiring.Component):
         under_way = Signal(16)
         m.d.sync += under_way.eq(under_way + (self.reads.valid & self.reads.ready) - store.retired)
         m.d.comb += self.idle.eq(take.idle & store.idle & (under_way == 0))
+        self._reset(m, take, store)
         return m
+
+    def _reset(self, m, take, store):
+        # A queue has no more reads under way than places in the cache.
+        m.submodules.under_way = under_way = UnderWay(self.queue_bits, self.slot_bits)
+        m.d.comb += [
+            under_way.init.eq(self.init), under_way.queue.eq(self.reset.queue),
+            under_way.begun.valid.eq(self.reads.valid & self.reads.ready),
+            under_way.begun.queue.eq(self.reads.payload.queue),
+            under_way.ended.valid.eq(store.retired), under_way.ended.queue.eq(store.arrived.queue),
+            take.reset.queue.eq(self.reset.queue), take.reset.forget.eq(self.reset.forget),
+            self.reset.quiet.eq(take.reset.quiet & under_way.none), self.reset.forgotten.eq(take.reset.forgotten),
+        ]
 
     def _connect_ring(self, m, take):
         m.d.comb += [

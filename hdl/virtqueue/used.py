@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from hdl.stream import Queue, TlpBeat
 
 from .initialise import InitialiseWalk
+from .reset import StageReset
 from .spec import Completion, Position, QueueConfig
 from .stages import Published
 from .used_build import RunBuilder
@@ -62,6 +63,8 @@ class Used(wiring.Component):
         follow before completions count again.
     clear : In(1)
         pulse while idle: all queues back to position (0, 1)
+    reset : In(StageReset)
+        always `quiet`: `notify` tells of every completion
     idle : Out(1)
         nothing collected, no TLP waiting, under way or not accepted, and no walk
     """
@@ -89,6 +92,7 @@ class Used(wiring.Component):
             "hurry": In(1),
             "discard": In(1),
             "clear": In(1),
+            "reset": In(StageReset(self.queue_bits)),
             "idle": Out(1),
         })
 
@@ -125,6 +129,9 @@ class Used(wiring.Component):
             walk.clear.eq(self.clear),
             collector.initialise.valid.eq(walk.walking),
             collector.initialise.queue.eq(walk.queue),
+            # Both positions in one cycle, in which nothing is published.
+            collector.forget.valid.eq(self.reset.forget & ~self.accepted), collector.forget.queue.eq(self.reset.queue),
+            self.reset.forgotten.eq(collector.forgotten), self.reset.quiet.eq(1),
         ]
         told = self._publish(m, builder, walk)
         m.d.comb += self.idle.eq(~walk.walking & ~self.clear & collector.idle & (runs.level == 0) & told)
@@ -149,9 +156,10 @@ class Used(wiring.Component):
             publish.eq(self.accepted & ~self.discard),
             notifications.i.valid.eq(publish),
             notifications.i.payload.eq(flight),
-            write.addr.eq(Mux(walk.walking, walk.queue, flight.queue)),
-            write.data.eq(Mux(walk.walking, Position.const({"index": 0, "wrap": 1}), flight.next)),
-            write.en.eq(walk.walking | publish),
+            write.addr.eq(Mux(walk.walking, walk.queue, Mux(self.reset.forgotten, self.reset.queue, flight.queue))),
+            write.data.eq(Mux(walk.walking | self.reset.forgotten, Position.const({"index": 0, "wrap": 1}),
+                              flight.next)),
+            write.en.eq(walk.walking | publish | self.reset.forgotten),
             query.addr.eq(self.query_queue),
             self.query_position.eq(query.data),
         ]

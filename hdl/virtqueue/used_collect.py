@@ -92,6 +92,8 @@ class RunCollector(wiring.Component):
         give the queue its initial state; nothing is taken meanwhile
     hurry : In(1)
         close open runs as if their time were up
+    forget : In({valid, queue}), forgotten : Out(1)
+        give a queue without open run its first position, when that can be done
     discard : In(1)
         take completions and forget them and the open runs; the state is void until initialised
     idle : Out(1)
@@ -116,6 +118,7 @@ class RunCollector(wiring.Component):
             "freed": In(data.StructLayout({"valid": 1, "queue": queue_bits, "row": shape.row_bits + 1})),
             "initialise": In(data.StructLayout({"valid": 1, "queue": queue_bits})),
             "hurry": In(1),
+            "forget": In(data.StructLayout({"valid": 1, "queue": queue_bits})), "forgotten": Out(1),
             "discard": In(1),
             "idle": Out(1),
         })
@@ -138,14 +141,16 @@ class RunCollector(wiring.Component):
         self._config = config = Signal(QueueConfig)
         idle = ~busy & ~self.initialise.valid
         m.d.comb += [
-            self.completions.ready.eq(idle & ~timer.expired),
-            self.config_queue.eq(Mux(timer.expired, timer.oldest, self.completions.payload.queue)),
+            self.forgotten.eq(idle & self.forget.valid),
+            self.completions.ready.eq(idle & ~timer.expired & ~self.forget.valid),
+            self.config_queue.eq(Mux(self.forget.valid, self.forget.queue, Mux(
+                timer.expired, timer.oldest, self.completions.payload.queue))),
             self.idle.eq(~busy & timer.empty),
         ]
         stored = self._memories(m)
         with m.If(idle):
             m.d.sync += [
-                busy.eq(timer.expired | self.completions.valid),
+                busy.eq((timer.expired | self.completions.valid) & ~self.forget.valid),
                 by_timer.eq(timer.expired),
                 item.eq(self.completions.payload),
                 item.queue.eq(self.config_queue),
@@ -155,7 +160,16 @@ class RunCollector(wiring.Component):
                 config.eq(self.config),
             ]
         self._second_cycle(m)
+        with m.If(self.forgotten):
+            # Which rows are free is no matter of the ring.
+            m.d.comb += [
+                self._write.addr.eq(self.forget.queue), self._write.en.eq(1),
+                self._write.data.eq(self._initial()), self._write.data.row.eq(stored.row),
+            ]
         return m
+
+    def _initial(self):
+        return self._state_shape.const({"position": {"index": 0, "wrap": 1}})
 
     def _memories(self, m):
         """State and freed rows of each queue; returns the state of the queue asked for in the first cycle."""
@@ -224,7 +238,7 @@ class RunCollector(wiring.Component):
         with m.If(close):
             m.d.comb += [self._write.data.count.eq(0), self._write.data.buffers.eq(0), self._write.data.slots.eq(0)]
         with m.If(self.initialise.valid):
-            m.d.comb += self._write.data.eq(self._state_shape.const({"position": {"index": 0, "wrap": 1}}))
+            m.d.comb += self._write.data.eq(self._initial())
         with m.If(self._busy & (step | self.discard | self.initialise.valid)):
             m.d.sync += self._busy.eq(0)
 

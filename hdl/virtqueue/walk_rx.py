@@ -10,6 +10,7 @@ from hdl.stream import RegisterSlice
 
 from .measure import Measure
 from .receipts import Receipts
+from .reset import StageReset
 from .spec import FRAME_BITS, BufferElement, Completion, DropCause, Frame, Position, Pulse, QueueConfig, Verdict
 from .stages import Progress, Rewind, WalkState, slot_bits
 
@@ -38,8 +39,9 @@ class WalkReceive(wiring.Component):
 
     Attributes
     ----------
-    init : In(Pulse)
-    live, quiesce : In(1)
+    init : In(Pulse); live, quiesce : In(1)
+    reset : In(StageReset); begun : Out(Pulse)
+        `quiet` means that no frame of the queue is at hand; a chain has begun when it is filled
     frames : stream of Frame in
     verdicts : stream of Verdict out
         one for each frame, before its writes
@@ -69,7 +71,8 @@ class WalkReceive(wiring.Component):
         self.slot_bits = slot_bits(cache)
         self.state = WalkState(self.slot_bits)
         super().__init__({
-            "init": In(Pulse(queue_bits)), "live": In(1), "quiesce": In(1),
+            "init": In(Pulse(queue_bits)), "live": In(1), "quiesce": In(1), "reset": In(StageReset(queue_bits)),
+            "begun": Out(Pulse(queue_bits)),
             "frames": In(stream.Signature(Frame(queue_bits))),
             "verdicts": Out(stream.Signature(Verdict)),
             "writes": Out(stream.Signature(WriteCommand(queue_bits))),
@@ -80,19 +83,14 @@ class WalkReceive(wiring.Component):
             "looking_queue": Out(queue_bits), "looking": In(1),
             "cache_queue": Out(queue_bits), "cache_slot": Out(self.slot_bits - 1), "cache_enable": Out(1),
             "cache": In(BufferElement()),
-            "emptied_queue": In(queue_bits),
-            "emptied": Out(self.slot_bits),
-            "space": Out(Pulse(queue_bits)),
-            "rewinds": Out(stream.Signature(Rewind(queue_bits, self.slot_bits))),
-            "rewound": In(1),
-            "idle": Out(1),
+            "emptied_queue": In(queue_bits), "emptied": Out(self.slot_bits), "space": Out(Pulse(queue_bits)),
+            "rewinds": Out(stream.Signature(Rewind(queue_bits, self.slot_bits))), "rewound": In(1), "idle": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         self._outputs(m)
-        memory = Memory(shape=self.state, depth=1 << self.queue_bits, init=[])
-        m.submodules.states = memory
+        m.submodules.states = memory = Memory(shape=self.state, depth=1 << self.queue_bits, init=[])
         self._write = write = memory.write_port()
         read, query = memory.read_port(domain="comb"), memory.read_port(domain="comb")
         self._frame = frame = Signal(Frame(self.queue_bits))
@@ -101,8 +99,7 @@ class WalkReceive(wiring.Component):
         self._follows, self._remaining, self._slots = Signal(), Signal(FRAME_BITS), Signal(16)
         # An element before the one at hand has got less than it holds; the cache holds only a part of the chain.
         self._spare, self._partial = Signal(), Signal()
-        partial = self._partial
-        whole = Signal()
+        partial, whole = self._partial, Signal()
         self._end, self._last = Signal(Position), Signal(15)   # place of the element at hand; of the ring's last slot
         enabled, usable, dry = Signal(), Signal(), Signal()
         waited = Signal(range(self.PATIENCE + 1))
@@ -123,7 +120,7 @@ class WalkReceive(wiring.Component):
         with m.FSM() as fsm:
             with m.State("FRAME"):
                 m.d.comb += [
-                    self.frames.ready.eq(1),
+                    self.frames.ready.eq(~self.reset.forget), self.reset.forgotten.eq(self.reset.forget),
                     queue.eq(self.frames.payload.queue), base.eq(read.data), self.cache_enable.eq(1),
                 ]
                 m.d.sync += [
@@ -132,7 +129,7 @@ class WalkReceive(wiring.Component):
                     waited.eq(0), dry.eq(0), self._follows.eq(self.frames_behind),
                 ]
                 available(whole, partial)
-                with m.If(self.frames.valid):
+                with m.If(self.frames.valid & self.frames.ready):
                     m.next = "CHOOSE"
             with m.State("CHOOSE"):
                 with m.If(~usable):
@@ -176,8 +173,10 @@ class WalkReceive(wiring.Component):
                     self._abandon(m)
             with m.State("TAKE"):
                 self._take(m)
-        with m.If(self.init.valid):
-            m.d.comb += [write.addr.eq(self.init.queue), write.data.eq(self.state.initial()), write.en.eq(1)]
+        with m.If(self.init.valid | self.reset.forgotten):
+            m.d.comb += [write.addr.eq(Mux(self.init.valid, self.init.queue, self.reset.queue)),
+                         write.data.eq(self.state.initial()), write.en.eq(1)]
+        m.d.sync += self.reset.quiet.eq(fsm.ongoing("FRAME") | (frame.queue != self.reset.queue))
         m.d.comb += self.idle.eq(fsm.ongoing("FRAME") & ~self.verdicts.valid & ~self.writes.valid & self._receipts_idle)
         return m
 
@@ -189,7 +188,10 @@ class WalkReceive(wiring.Component):
         wiring.connect(m, verdicts.o, wiring.flipped(self.verdicts))
         wiring.connect(m, writes.o, wiring.flipped(self.writes))
         wiring.connect(m, receipts.completions, wiring.flipped(self.completions))
-        m.d.comb += [receipts.sent.eq(self.packet_sent), receipts.init.eq(self.init)]
+        m.d.comb += [
+            receipts.sent.eq(self.packet_sent), receipts.init.eq(self.init),
+            self.begun.queue.eq(receipts.i.payload.queue), self.begun.valid.eq(receipts.i.valid & receipts.i.ready),
+        ]
         self._verdicts, self._writes, self._receipts = verdicts.i, writes.i, receipts.i
         self._receipts_idle = receipts.idle
 

@@ -182,8 +182,8 @@ class Nic:
     # One queue alone
 
     async def stop_queue(self, index):
-        """With VIRTIO_F_RING_RESET: reset a receive or transmit queue, and take back all that the device had of it.
-        Nothing can be sent or received on it until `start_queue`; returns how many buffers were in flight."""
+        """With VIRTIO_F_RING_RESET: reset a queue, and take back all that the device had of it. Nothing can be sent,
+        received or commanded on it until `start_queue`; returns how many buffers were in flight."""
         queue = self._queue(index)
         queue.check_open()
         if not self._has(Feature.RING_RESET):
@@ -198,9 +198,12 @@ class Nic:
         if not self._queue(index).closed:
             raise DriverError(f"queue {index} was not stopped")
         queue = await self._builder.build(index, size)
-        (self.transmitters if index & 1 else self.receivers)[index // 2] = queue
         await queue.enable(self._builder.vector_of(index))
-        if not index & 1:
+        if index == self._builder.control_index:
+            self.control = queue
+        else:
+            (self.transmitters if index & 1 else self.receivers)[index // 2] = queue
+        if queue in self.receivers:
             await queue.kick()
 
     async def set_pairs(self, pairs):

@@ -4,7 +4,7 @@ import struct
 
 from testbench.driver.framing import TOGETHER
 
-__all__ = ["BATCH", "Load"]
+__all__ = ["BATCH", "Load", "datagram"]
 
 BATCH = 32              # frames per doorbell, and receive buffers given back at a time
 DISTINCT = 251          # frames sent in turn on a pair; a prime, so that they meet every ring position
@@ -41,7 +41,7 @@ class Load:
         self._fed = [0] * pairs
         self._next_fed = 0
         distinct = DISTINCT if pairs < 16 else 17
-        self._frames = [[_frame(bench, pair, length) for _ in range(distinct)] for pair in range(pairs)]
+        self._frames = [[datagram(bench, pair, length) for _ in range(distinct)] for pair in range(pairs)]
         self._distinct = distinct
         self._ring = nic.transmitters[0].ring.size
         self._batch = min(BATCH, self._ring // 4)
@@ -127,7 +127,7 @@ class Load:
             self._feed()
 
 
-def _frame(bench, pair, length):
+def datagram(bench, pair, length):
     """A UDP datagram of the pair's flow with random payload; checksums are left 0, as nobody looks at them."""
     ethernet = bytes.fromhex("020000000001020000000002") + b"\x08\x00"
     address = 0x0a000000 + pair

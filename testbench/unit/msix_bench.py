@@ -29,6 +29,13 @@ class Rig:
         self.enable = enable
         self.log = []       # (cycle, kind, value), as they happen
         self.bench.process(self.watch, wait=False)
+        self.bench.process(self.accept, wait=False)
+
+    async def accept(self, ctx):
+        """Every message has its place in the posted order a cycle after it was taken."""
+        while True:
+            _, _, valid, ready = await ctx.tick().sample(self.dut.o.valid, self.dut.o.ready)
+            ctx.set(self.dut.accepted, valid & ready)
 
     async def watch(self, ctx):
         dut, cycle, held = self.dut, 0, False

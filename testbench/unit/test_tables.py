@@ -48,7 +48,7 @@ class Surroundings(Elaboratable):
             dut.ring_arrived.valid.eq(self.fill.valid), dut.ring_arrived.queue.eq(self.fill.queue),
             emptied_write.addr.eq(self.walked_queue), emptied_write.data.eq(self.walked),
             emptied_write.en.eq(self.walks), emptied.addr.eq(dut.emptied_queue), dut.emptied.eq(emptied.data),
-            dut.config.size.eq(SIZE),
+            dut.config.size.eq(SIZE), dut.config.enabled.eq(1),
         ]
         return m
 

@@ -45,6 +45,7 @@ class Host:
         self.now = 0
         self.quiesced = False
         self.fetch_count = self.fetched = self.errors = 0
+        self.event_latency = (2, 20)    # of event reads, cycles
         self.fetch_status = lambda queue: ReadStatus.OK
         self.follows = 0.3      # how often a completion says that another is behind
         self.table_status = lambda queue: ReadStatus.OK
@@ -345,7 +346,7 @@ class Host:
         command = self.take(ctx, dut.event_reads)
         if command is not None:
             assert (command.address, command.length) == (DRIVER_AREAS + 4 * command.queue, 4)
-            self.asked.append((max(self.visible_at, now + self.rng.randint(2, 20)), command.queue))
+            self.asked.append((max(self.visible_at, now + self.rng.randint(*self.event_latency)), command.queue))
         self._arrive(self.asked, self.answering, now)
         answers = [{"data": int.from_bytes(self.memory[at:at + 4], "little"), "bytes": 4, "first": 1, "last": 1,
                     "queue": queue} for queue in self.answering[:1] for at in [DRIVER_AREAS + 4 * queue]]

@@ -277,6 +277,8 @@ class VirtioNetNic(wiring.Component):
             receive.verdicts.valid.eq(rx.verdicts.valid),
             rx.verdicts.ready.eq(receive.verdicts.ready),
             receive.verdicts.p.accept.eq(rx.verdicts.p.accept),
+            receive.verdicts.p.buffers.eq(rx.verdicts.p.buffers),
+            rx.header_bytes.eq(receive.header_bytes),
         ]
 
     def _connect_interrupts(self, m, device, completer, interrupts, msix, rx, tx, control):
@@ -315,7 +317,7 @@ class VirtioNetNic(wiring.Component):
             msix.reset_table.eq(completer.flr),
         ]
         negotiated = {"notification_data": Feature.NOTIFICATION_DATA, "event_index": Feature.EVENT_IDX,
-                      "in_order": Feature.IN_ORDER, "indirect": Feature.INDIRECT_DESC}
+                      "in_order": Feature.IN_ORDER, "indirect": Feature.INDIRECT_DESC, "mergeable": Feature.MRG_RXBUF}
         for engine, features in ((rx, rx.features), (tx, tx.features), (control, control.ring_features)):
             m.d.comb += [features[name].eq(device.features[bit]) for name, bit in negotiated.items()]
             m.d.comb += [engine.live.eq(device.live), engine.quiesce.eq(quiesce), engine.clear.eq(clear)]

@@ -2,7 +2,8 @@
 
 Source: VIRTIO Version 1.4, sections "Network Device" and "Packed Virtqueues". Where those leave open what to do with
 nonsense: a transmit buffer that holds no legal frame comes back used and nothing is sent; a received frame that doesn't
-fit into the next buffer is dropped, and the buffer stays.
+fit into the next buffer, or with VIRTIO_NET_F_MRG_RXBUF not into those of a whole ring, is dropped, and so is one whose
+header doesn't fit into the next buffer; the buffers stay.
 """
 
 from collections import deque
@@ -23,8 +24,8 @@ _MOST_BEGUN = 8         # of a queue, before some are published, where used desc
 
 @dataclass
 class _Queue:
-    """A live queue; `begun` are chains that are finished but not yet published, each with its bytes written; `backlog`
-    are frames that wait for its buffers."""
+    """A live queue; `begun` are packets that are finished but not yet published, each a list of its chains with the
+    bytes written there; `backlog` are frames that wait for its buffers."""
     index: int
     ring: PackedQueue
     vector: int
@@ -80,9 +81,7 @@ class Datapath:
     def start(self, queues, features):
         """`queues`: index → QueueRegisters of the enabled ones."""
         self._header_bytes = formats.net_header_bytes(features)
-        header = np.zeros(1, formats.VIRTIO_NET_HDR)
-        header["num_buffers"] = 1
-        self._header = header.tobytes().ljust(self._header_bytes, b"\0")
+        self._mergeable = formats.has_feature(features, formats.Feature.NET_MRG_RXBUF)
         self._features = RingFeatures.of(features)
         self._multiqueue = formats.has_feature(features, formats.Feature.NET_MQ)
         self._control = formats.control_queue(features, self._pairs)
@@ -180,10 +179,14 @@ class Datapath:
 
     def _fetch(self, queue):
         chain = queue.ring.fetch()
-        # What the driver tells by doorbells, it can't if they are suppressed.
-        if chain and self._suppress and not queue.suppressed and not self._features.notification_data:
-            self._suppress_doorbells(queue, True)
+        if chain:
+            self._fetched(queue)
         return chain
+
+    def _fetched(self, queue):
+        # What the driver tells by doorbells, it can't if they are suppressed.
+        if self._suppress and not queue.suppressed and not self._features.notification_data:
+            self._suppress_doorbells(queue, True)
 
     def _suppress_doorbells(self, queue, suppress):
         queue.suppressed = suppress
@@ -198,11 +201,11 @@ class Datapath:
     def _publish(self, queue):
         if self._features.in_order:
             count = self._batch(queue.begun)
-            queue.ring.use_batch(queue.begun[:count])
+            queue.ring.use_batch([used for packet in queue.begun[:count] for used in packet])
             del queue.begun[:count]
         else:
             count = 1
-            queue.ring.use(*queue.begun.pop(self._order.randrange(len(queue.begun)) if self._order else 0))
+            queue.ring.use_packet(queue.begun.pop(self._order.randrange(len(queue.begun)) if self._order else 0))
         if queue.index == self._control:
             self._notify(queue)
             return
@@ -211,9 +214,9 @@ class Datapath:
             self._notify(queue)
 
     def _batch(self, begun):
-        """How many chains to publish by one used descriptor: of those skipped, all that is writable was written."""
+        """How many packets to publish by one used descriptor: of what is skipped, all that is writable was written."""
         count = 1
-        while count < len(begun) and begun[count - 1][1] == begun[count - 1][0].capacity:
+        while count < len(begun) and begun[count - 1][-1][1] == begun[count - 1][-1][0].capacity:
             count += 1
         return self._order.randint(1, count) if self._order else count
 
@@ -226,7 +229,7 @@ class Datapath:
         chain = self._fetch(queue)
         if chain is None:
             return False
-        queue.begun.append((chain, 0))
+        queue.begun.append([(chain, 0)])
         length = sum(element.length for element in chain.elements) - self._header_bytes
         if chain.capacity or not formats.ETHERNET_HEADER <= length <= self._max_frame:
             self._counters["tx_malformed"] += 1
@@ -244,18 +247,42 @@ class Datapath:
     def _deliver(self, queue):
         if not queue.backlog:
             return False
-        chain = queue.ring.peek()
-        if chain is None:
+        start, chains, length = queue.ring.avail, [], self._header_bytes + len(queue.backlog[0])
+        while not chains or self._mergeable and sum(chain.capacity for chain in chains) < length:
+            chain = queue.ring.fetch()
+            if chain is None:
+                break
+            chains.append(chain)
+        if not chains:
             return False
-        data = self._header + queue.backlog.popleft()
-        if chain.capacity < len(data):
+        holds_header = chains[0].capacity >= self._header_bytes
+        if not holds_header or sum(chain.capacity for chain in chains) < length:
+            # More may come: from the driver, or once what is finished is published.
+            waits = self._mergeable and holds_header and (queue.begun or not queue.ring.holds_whole_ring())
+            queue.ring.avail = start
+            if waits:
+                return False
+            queue.backlog.popleft()
             self._counters["rx_buffer_too_small"] += 1
             return True
-        self._fetch(queue)
-        chain.scatter(self._memory, data)
-        queue.begun.append((chain, len(data)))
+        self._fetched(queue)
+        self._fill(queue, chains, self._header(len(chains)) + queue.backlog.popleft())
         self._counters["rx_frames"] += 1
         return True
+
+    def _header(self, buffers):
+        header = np.zeros(1, formats.VIRTIO_NET_HDR)
+        header["num_buffers"] = buffers
+        return header.tobytes().ljust(self._header_bytes, b"\0")
+
+    def _fill(self, queue, chains, data):
+        """Spread a packet over `chains`: all but the last are filled."""
+        packet = []
+        for chain in chains:
+            part, data = data[:chain.capacity], data[chain.capacity:]
+            chain.scatter(self._memory, part)
+            packet.append((chain, len(part)))
+        queue.begun.append(packet)
 
     def _command(self, queue):
         chain = self._fetch(queue)
@@ -263,7 +290,7 @@ class Datapath:
             return False
         answer = self._commands.execute(chain.gather(self._memory), chain.capacity)
         chain.scatter(self._memory, answer)
-        queue.begun.append((chain, len(answer)))
+        queue.begun.append([(chain, len(answer))])
         self._counters["commands"] += 1
         self._follow_commands()
         return True

@@ -102,6 +102,7 @@ def has_feature(mask, feature):
 
 RING_FEATURES = feature_set(Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA, Feature.EVENT_IDX, Feature.IN_ORDER,
                             Feature.INDIRECT_DESC, Feature.RING_RESET)
+RECEIVE_FEATURES = feature_set(Feature.NET_MRG_RXBUF)
 CONTROL_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL)
 
 

@@ -90,7 +90,8 @@ class RingFeatures:
 
 
 class PackedQueue:
-    """One virtqueue: takes buffers with `fetch`, gives them back with `use`, or many at a time with `use_batch`.
+    """One virtqueue: takes buffers with `fetch`, gives them back with `use`, or many at a time with `use_packet` or
+    `use_batch`.
 
     Parameters
     ----------
@@ -182,6 +183,10 @@ class PackedQueue:
         return Chain(id, tuple(Element(at, size, bool(entry_flags & formats.DESC_WRITE))
                                for at, size, _, entry_flags in formats.DESC.iter_unpack(table)), indirect=True)
 
+    def holds_whole_ring(self):
+        """Whether all descriptors are fetched and not used: the driver can't make more available."""
+        return self._distance(self.used, self.avail) == self.size
+
     def fetch(self):
         """As `peek`, and go on behind it."""
         chain = self.peek()
@@ -196,6 +201,16 @@ class PackedQueue:
                                   formats.DESC.pack(0, written, chain.id, flags))
         self.used = self.used.advance(chain.slots, self.size)
         self._undecided += chain.slots
+
+    def use_packet(self, packet):
+        """Publish several (chain, written) that belong together: the first one last, so that none is seen alone."""
+        place, places = self.used, []
+        for chain, _ in packet:
+            places.append(place)
+            place = place.advance(chain.slots, self.size)
+        for self.used, (chain, written) in reversed([*zip(places, packet)]):
+            self.use(chain, written)
+        self.used = place
 
     def use_batch(self, batch):
         """With VIRTIO_F_IN_ORDER, publish several (chain, written) by the used descriptor of the last one. Those before

@@ -11,10 +11,10 @@ __all__ = ["HeaderInsert", "ReceiveHeader"]
 
 
 class ReceiveHeader(wiring.Component):
-    """Header of a received packet: no offload has been done, and one buffer holds the packet.
+    """Header of a received packet: no offload has been done.
 
-    (VIRTIO 1.4, "Processing of Incoming Packets", without GUEST_CSUM, GUEST_TSO* and MRG_RXBUF.) Here is where checksum
-    status, hash and number of buffers will be filled in.
+    (VIRTIO 1.4, "Processing of Incoming Packets", without GUEST_CSUM and GUEST_TSO*.) Here is where checksum status and
+    hash will be filled in.
 
     Parameters
     ----------
@@ -23,11 +23,13 @@ class ReceiveHeader(wiring.Component):
 
     Attributes
     ----------
+    buffers : In(16)
+        that hold the packet
     header : Out(8 * header_bytes)
     """
 
     def __init__(self, header_bytes):
-        super().__init__({"header": Out(8 * header_bytes)})
+        super().__init__({"buffers": In(16), "header": Out(8 * header_bytes)})
 
     def elaborate(self, platform):
         m = Module()
@@ -35,7 +37,7 @@ class ReceiveHeader(wiring.Component):
         m.d.comb += [
             header.flags.eq(0),
             header.gso_type.eq(GsoType.NONE),
-            header.num_buffers.eq(1),
+            header.num_buffers.eq(self.buffers),
         ]
         return m
 

@@ -23,8 +23,9 @@ VERDICTS = 8
 
 
 class Verdict(data.Struct):
-    """What the queue engine says of a frame: `accept`, there is a buffer for it; else it is dropped."""
+    """What the queue engine says of a frame: `accept`, there are `buffers` for it; else it is dropped."""
     accept: 1
+    buffers: 16
 
 
 class Receive(wiring.Component):
@@ -156,6 +157,7 @@ class Receive(wiring.Component):
         drain = self.flush & ~insert.begun
         pass_on = buffer.o.valid & verdicts.o.valid & accept & ~drain
         m.d.comb += [
+            header.buffers.eq(verdicts.o.payload.buffers),
             insert.header.eq(header.header),
             insert.i.payload.eq(row),
             insert.i.valid.eq(pass_on),

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from hdl.dma.spec import Client, ReadBeat, ReadCommand, WriteCommand
 from hdl.stream import TlpBeat, connect_stream
 
+from .capacity import Capacities
 from .coalesce import Coalesce
 from .event import Event
 from .posted import PostedMerge
@@ -86,7 +87,7 @@ class Engine(wiring.Component):
     request_shift, part_requests : In, see `WalkTransmit`
 
     Receive: frames : stream of Frame in; verdicts : stream of Verdict out; writes : stream of WriteCommand out;
-    packet_sent, frames_behind : In(1), see `WalkReceive`; hurry : In(1), see `Used`
+    packet_sent, frames_behind : In(1), header_bytes : In(6), see `WalkReceive`; hurry : In(1), see `Used`
     """
 
     def __init__(self, config, direction, *, suppress=True):
@@ -119,7 +120,7 @@ class Engine(wiring.Component):
                 "frames": In(stream.Signature(Frame(bits))),
                 "verdicts": Out(stream.Signature(Verdict)),
                 "writes": Out(stream.Signature(WriteCommand(bits))),
-                "packet_sent": In(1), "frames_behind": In(1), "hurry": In(1),
+                "packet_sent": In(1), "frames_behind": In(1), "hurry": In(1), "header_bytes": In(6),
             }
         super().__init__(ports)
 
@@ -274,12 +275,17 @@ class Engine(wiring.Component):
         config = self.config
         m.submodules.walk = walk = WalkReceive(config.pairs, config.pair_bits, cache=config.cache_elements,
                                                batch=config.fetch_batch)
+        m.submodules.capacities = capacities = Capacities(config.pairs, config.pair_bits, config.cache_elements)
         self._walker(m, table, supply, walk)
         connect_stream(m, walk.completions, used.completions)
         connect_stream(m, walk.rewinds, supply.rewinds)
         for inner, outer in [(walk.frames, self.frames), (walk.verdicts, self.verdicts), (walk.writes, self.writes)]:
             wiring.connect(m, inner, wiring.flipped(outer))
         m.d.comb += [
+            capacities.init.eq(table.init), capacities.stored.eq(supply.stored),
+            capacities.read_queue.eq(walk.capacity_queue), capacities.read_chain.eq(walk.capacity_chain),
+            capacities.read_enable.eq(walk.capacity_enable), walk.capacity.eq(capacities.read),
+            walk.merge.eq(self.features.mergeable), walk.header_bytes.eq(self.header_bytes),
             walk.live.eq(self.live), walk.rewound.eq(supply.rewound),
             walk.packet_sent.eq(self.packet_sent), walk.frames_behind.eq(self.frames_behind),
             supply.looking_queue.eq(walk.looking_queue), walk.looking.eq(supply.looking),

@@ -72,8 +72,9 @@ class Narrow(wiring.Component):
         lanes = range(self.lanes)
         beat = data.StructLayout({"data": self.width, "lanes": lanes, "last": 1})
         m.submodules.beats = stored = Queue(beat, 4 * self.batch_beats, block=False)
-        # As many batches as beats: short fetches may be a beat each.
-        m.submodules.batches = batches = Queue(self.batch_layout, 4 * self.batch_beats, block=False)
+        # As many batches as beats: short fetches may be a beat each. Two more whose beats are not stored any more: that
+        # of the beat at hand, and one whose descriptors are all taken.
+        m.submodules.batches = batches = Queue(self.batch_layout, 4 * self.batch_beats + 2, block=False)
         beats = self.beats.payload
         m.d.comb += [
             stored.i.payload.data.eq(beats.data),

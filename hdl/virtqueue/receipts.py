@@ -13,16 +13,17 @@ __all__ = ["Receipt", "Receipts"]
 
 
 class Receipt(data.StructLayout):
-    """Fields: `queue`; `id`; `length` bytes written; `slots` of the chain; `filled` as in `Completion`; `behind`
-    another frame of the queue, and a buffer for it, waited when this one got its own."""
+    """Fields: `queue`; `id`; `length` bytes written; `slots` of the chain; `filled`, `more`, `together` as in
+    `Completion`; `behind` another frame of the queue, and a buffer for it, waited when this one got its own."""
 
     def __init__(self, queue_bits):
-        super().__init__({"queue": queue_bits, "id": 16, "length": FRAME_BITS, "slots": 16, "filled": 1,
-                          "behind": 1})
+        super().__init__({"queue": queue_bits, "id": 16, "length": FRAME_BITS, "slots": 16, "filled": 1, "more": 1,
+                          "together": 6, "behind": 1})
 
 
 class Receipts(wiring.Component):
-    """Holds back the completion of each buffer until its packet was sent, so that used follows data.
+    """Holds back the completion of each packet's last buffer until the packet was sent, so that used follows data.
+    Those of its other buffers go ahead, as they may be more than there is room for: nobody shows them alone.
 
     A completion says that another one of its queue is `behind` if a receipt of that queue is inside, or if its own
     said so. What came since then and was not yet taken is not seen: the used descriptor goes out a little early.
@@ -62,16 +63,17 @@ class Receipts(wiring.Component):
         m.submodules.held = ResetInserter(self.init.valid)(held)
         m.submodules.out_slice = out = RegisterSlice(Completion(self.queue_bits))
         sent = Signal(range(self.depth + 2))
-        passes = held.o.valid & held.o.ready
+        free = (sent != 0) | held.o.payload.more
+        passes = held.o.valid & held.o.ready & ~held.o.payload.more
         receipt, completion = held.o.payload, out.i.payload
         wiring.connect(m, wiring.flipped(self.i), held.i)
         wiring.connect(m, out.o, wiring.flipped(self.completions))
         m.d.comb += [
-            out.i.valid.eq(held.o.valid & (sent != 0)),
-            held.o.ready.eq(out.i.ready & (sent != 0)),
+            out.i.valid.eq(held.o.valid & free),
+            held.o.ready.eq(out.i.ready & free),
             completion.queue.eq(receipt.queue), completion.id.eq(receipt.id),
-            completion.length.eq(receipt.length), completion.written.eq(1),
-            completion.slots.eq(receipt.slots), completion.filled.eq(receipt.filled),
+            completion.length.eq(receipt.length), completion.written.eq(receipt.length.any()),
+            *[completion[field].eq(receipt[field]) for field in ("slots", "filled", "more", "together")],
             completion.behind.eq(receipt.behind | self._others(m, held)),
             self.idle.eq((held.level == 0) & ~self.completions.valid),
         ]

@@ -88,21 +88,26 @@ class Completion(data.StructLayout):
     Fields: `queue` local index; `id`; `length` bytes written (0 to 2**32 - 1); `written` any byte was written (WRITE
     flag of the used descriptor); `slots` ring slots of the chain, 1 to 32768; `behind` another buffer of this queue
     follows at once, so that publishing may wait for it; `filled` all of the buffer was used, down to its last byte, so
-    that with VIRTIO_F_IN_ORDER its used descriptor may be left out.
+    that with VIRTIO_F_IN_ORDER its used descriptor may be left out; `more` the packet goes on in another buffer, whose
+    completion is the next one; `together` valid with a packet's first buffer and `more`: how many buffers it has if
+    each takes one slot, else, or if they are more than `SCATTERED`, that.
     """
+
+    SCATTERED = 63
 
     def __init__(self, pair_bits):
         super().__init__({"queue": pair_bits, "id": 16, "length": 32, "written": 1, "slots": 16, "behind": 1,
-                          "filled": 1})
+                          "filled": 1, "more": 1, "together": 6})
 
 
 class EngineFeatures(data.Struct):
     """What was negotiated that an engine cares about, constant while the device is live: VIRTIO_F_NOTIFICATION_DATA,
-    VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER, VIRTIO_F_INDIRECT_DESC."""
+    VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER, VIRTIO_F_INDIRECT_DESC, VIRTIO_NET_F_MRG_RXBUF."""
     notification_data: 1
     event_index: 1
     in_order: 1
     indirect: 1
+    mergeable: 1
 
 
 class Pulse(data.StructLayout):
@@ -146,11 +151,12 @@ class DropCause(enum.Enum, shape=2):
     """Why a frame got no buffer."""
     NONE = 0
     DISABLED = 1    # queue not enabled, device not live, or being reset
-    NO_BUFFER = 2   # the driver has made nothing available
-    TOO_LONG = 3    # the next buffer is smaller than the frame; it stays available
+    NO_BUFFER = 2   # the driver has made nothing available, or not enough
+    TOO_LONG = 3    # the next buffer is smaller than the frame, or than its header; it stays available
 
 
 class Verdict(data.Struct):
-    """What becomes of a frame. `cause` is NONE with `accept`."""
+    """What becomes of a frame. `cause` is NONE with `accept`; then `buffers` hold it."""
     accept: 1
     cause: DropCause
+    buffers: 16

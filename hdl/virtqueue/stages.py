@@ -7,10 +7,10 @@ more chains than entries.
 
 from amaranth.lib import data
 
-from .spec import BufferElement, Position
+from .spec import FRAME_BITS, BufferElement, Position
 
 __all__ = ["slot_bits", "BUFFER_COUNT", "Notification", "Progress", "Published", "Report", "Rewind", "Suppression",
-           "WalkState", "TableCopy", "TableState"]
+           "Stored", "Capacity", "WalkState", "TableCopy", "TableState"]
 
 # Bits of the number of buffers that one write of used descriptors may stand for.
 BUFFER_COUNT = 7
@@ -63,8 +63,8 @@ class Suppression(data.StructLayout):
 class Published(data.StructLayout):
     """A run of used descriptors has its place in the posted order.
 
-    Fields: `queue`; `next` the used position behind it; `slots` between the position before and that, 1 to 32768;
-    `buffers` that it stands for.
+    Fields: `queue`; `next` the used position behind it; `slots` between the position before and that, 1 to 32768, or 0
+    for a part of a packet that is not visible yet; `buffers` that it stands for, those of one packet counted once.
     """
 
     def __init__(self, queue_bits):
@@ -115,3 +115,23 @@ class TableCopy(data.StructLayout):
     def __init__(self, queue_bits, slot_bits):
         super().__init__({"valid": 1, "rewind": 1, "queue": queue_bits, "slot": slot_bits, "chain": slot_bits,
                           "entry": BufferElement()})
+
+
+class Stored(data.StructLayout):
+    """An element goes into the cache in this cycle.
+
+    Fields: `valid`; `queue`; `table` it is an entry of a table; `chain` number of its buffer, valid with `last`;
+    `length`, `write`, `last` as in `BufferElement`. `rewind`: nothing is stored, and buffers that have begun are
+    forgotten.
+    """
+
+    def __init__(self, queue_bits, slot_bits):
+        super().__init__({"valid": 1, "rewind": 1, "queue": queue_bits, "table": 1, "chain": slot_bits, "length": 32,
+                          "write": 1, "last": 1})
+
+
+class Capacity(data.Struct):
+    """What a buffer holds. Fields: `bytes` that are device-writable; more than any frame count as the most that the
+    field can tell; `single` it takes one ring slot."""
+    bytes: FRAME_BITS
+    single: 1

@@ -12,7 +12,7 @@ from .fetch import Fetch
 from .receive import Receive
 from .reset import StageReset
 from .spec import BufferElement, Doorbell, Position, Pulse, QueueConfig
-from .stages import Progress, Rewind, Suppression, slot_bits
+from .stages import Progress, Rewind, Stored, Suppression, slot_bits
 from .tables import Tables
 from .under_way import UnderWay
 
@@ -70,6 +70,7 @@ class Supply(wiring.Component):
             "progress_queue": In(bits), "progress": Out(Progress(slots)), "arrived": Out(Pulse(bits)),
             "rewinds": In(stream.Signature(Rewind(bits, slots))), "rewound": Out(1),
             "cache_queue": In(bits), "cache_slot": In(slots - 1), "cache_enable": In(1), "chain": Out(BufferElement()),
+            "stored": Out(Stored(bits, slots)),
             "idle": Out(1), "error": Out(1), "fetched": Out(6), "good": Out(1),
         })
 
@@ -140,5 +141,5 @@ class Supply(wiring.Component):
             tables.cache_queue.eq(self.cache_queue), tables.cache_slot.eq(self.cache_slot),
             tables.cache_enable.eq(self.cache_enable), self.chain.eq(tables.cache),
             self.emptied_queue.eq(tables.emptied_queue), tables.emptied.eq(self.emptied), tables.space.eq(self.space),
-            self.arrived.eq(tables.arrived), self.rewound.eq(tables.rewound),
+            self.stored.eq(tables.stored), self.arrived.eq(tables.arrived), self.rewound.eq(tables.rewound),
         ]

@@ -10,7 +10,7 @@ from hdl.dma.spec import ReadBeat, ReadStatus, TableContext
 from .cache import CacheWrite
 from .narrow import Narrow
 from .spec import BufferElement, Pulse
-from .stages import Progress, TableCopy
+from .stages import Progress, Stored, TableCopy
 
 __all__ = ["TableStore"]
 
@@ -41,7 +41,7 @@ class TableStore(wiring.Component):
         see `Narrow`
     copy : In(TableCopy), copy_ready : Out(1)
         combinational
-    cache : Out(CacheWrite)
+    cache : Out(CacheWrite); stored : Out(Stored)
     reserved_queue : Out, reserved : In(TableState)
         what has been asked for, answered in the same cycle
     returned_queue : In, returned, failed : Out
@@ -65,6 +65,7 @@ class TableStore(wiring.Component):
             "beats": In(stream.Signature(ReadBeat(width, queue_bits))), "room": Out(1),
             "copy": In(TableCopy(queue_bits, slot_bits)), "copy_ready": Out(1),
             "cache": Out(CacheWrite(queue_bits, slot_bits - 1, BufferElement())),
+            "stored": Out(Stored(queue_bits, slot_bits)),
             "reserved_queue": Out(queue_bits), "reserved": In(state),
             "returned_queue": In(queue_bits), "returned": Out(slot_bits), "failed": Out(1),
             "progress_queue": In(queue_bits), "progress": Out(Progress(slot_bits)),
@@ -151,9 +152,18 @@ class TableStore(wiring.Component):
             self.cache.slot.eq(step.slot), self.cache.chain.eq(step.element),
             self.arrived.valid.eq(step.copy | step.ends), self.arrived.queue.eq(step.queue),
         ]
+        self._tell(m, step)
         self._progress(m, step, none, visible)
         with m.If(self.init.valid):
             m.d.comb += [write.addr.eq(self.init.queue), write.data.eq(0), write.en.eq(1)]
+
+    def _tell(self, m, step):
+        stored, element = self.stored, step.element
+        m.d.comb += [
+            stored.valid.eq(step.copy | step.entry), stored.rewind.eq(step.rewind), stored.queue.eq(step.queue),
+            stored.table.eq(step.entry), stored.chain.eq(step.after.chain - 1),
+            *[stored[field].eq(element[field]) for field in ("length", "write", "last")],
+        ]
 
     def _progress(self, m, step, none, visible):
         memory = Memory(shape=Progress(self.slot_bits), depth=1 << self.queue_bits, init=[])

@@ -9,7 +9,7 @@ from hdl.dma.spec import ReadBeat, ReadCommand
 from .cache import Cache
 from .reset import StageReset
 from .spec import BufferElement, Chain, Pulse, QueueConfig
-from .stages import Progress, Rewind, slot_bits
+from .stages import Progress, Rewind, Stored, slot_bits
 from .table_store import TableStore
 from .table_take import TableTake
 from .under_way import UnderWay
@@ -48,6 +48,7 @@ class Tables(wiring.Component):
     arrived, progress_queue, progress, cache_queue, cache_slot, cache_enable, cache, emptied_queue, emptied, space,
     rewinds, rewound
         elements, for the walker
+    stored : Out(Stored)
     looking_queue : In, looking : Out(1)
         elements of this queue may arrive without another ring descriptor. Answered in the same cycle
     error, idle : Out(1)
@@ -79,6 +80,7 @@ class Tables(wiring.Component):
             "cache": Out(BufferElement()),
             "emptied_queue": Out(queue_bits), "emptied": In(slots), "space": In(Pulse(queue_bits)),
             "rewinds": In(stream.Signature(Rewind(queue_bits, slots))), "rewound": Out(1),
+            "stored": Out(Stored(queue_bits, slots)),
             "looking_queue": In(queue_bits), "looking": Out(1),
             "error": Out(1), "idle": Out(1),
         })
@@ -133,8 +135,8 @@ class Tables(wiring.Component):
 
     def _connect_walker(self, m, take, store, cache):
         m.d.comb += [
-            cache.write.eq(store.cache), cache.read_queue.eq(self.cache_queue), cache.read_slot.eq(self.cache_slot),
-            cache.read_enable.eq(self.cache_enable), self.cache.eq(cache.read),
+            cache.write.eq(store.cache), self.stored.eq(store.stored), cache.read_queue.eq(self.cache_queue),
+            cache.read_slot.eq(self.cache_slot), cache.read_enable.eq(self.cache_enable), self.cache.eq(cache.read),
             store.progress_queue.eq(self.progress_queue), self.progress.eq(store.progress),
             self.arrived.eq(store.arrived), self.rewound.eq(self.ring_rewound),
             self.emptied_queue.eq(take.emptied_queue), take.emptied.eq(self.emptied), take.space.eq(self.space),

@@ -12,7 +12,8 @@ from .reset import StageReset
 from .spec import Completion, Position, QueueConfig
 from .stages import Published
 from .used_build import RunBuilder
-from .used_collect import Entry, RunCollector, RunShape
+from .used_collect import RunCollector
+from .used_run import Entry, RunShape
 
 __all__ = ["Used"]
 
@@ -28,7 +29,8 @@ class Used(wiring.Component):
     the TLP's first beat: 4 cycles. TLPs are built at a beat a cycle. Nothing is dropped except by `discard`.
 
     A TLP counts as published when the posted path reports it `accepted`, one cycle later: only then the position
-    query, `published` and `notify` tell of it. Up to `FLIGHTS` TLPs may be begun and not yet taken from `notify`.
+    query, `published` and `notify` tell of it, and of a packet of several buffers only when all of them are. Up to
+    `FLIGHTS` TLPs may be begun and not yet taken from `notify`.
 
     After reset and after `clear` the state of every queue is written, one queue a cycle: nothing is taken meanwhile.
 
@@ -146,6 +148,7 @@ class Used(wiring.Component):
         flight = flights.o.payload
         publish = Signal()
         untold = Signal(range(self.FLIGHTS + 1))
+        silent = self.discard | (flight.slots == 0)
         wiring.connect(m, notifications.o, wiring.flipped(self.notify))
         m.d.comb += [
             builder.start.eq(untold != self.FLIGHTS),
@@ -153,7 +156,7 @@ class Used(wiring.Component):
             flights.i.valid.eq(builder.started.valid),
             flights.i.payload.eq(builder.started.run),
             flights.o.ready.eq(self.accepted),
-            publish.eq(self.accepted & ~self.discard),
+            publish.eq(self.accepted & ~silent),
             notifications.i.valid.eq(publish),
             notifications.i.payload.eq(flight),
             write.addr.eq(Mux(walk.walking, walk.queue, Mux(self.reset.forgotten, self.reset.queue, flight.queue))),
@@ -165,7 +168,7 @@ class Used(wiring.Component):
         ]
         m.d.sync += [
             untold.eq(untold + builder.started.valid - (self.notify.valid & self.notify.ready)
-                      - (self.accepted & self.discard)),
+                      - (self.accepted & silent)),
             self.published.valid.eq(publish),
             self.published.queue.eq(flight.queue),
         ]

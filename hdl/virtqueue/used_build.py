@@ -9,7 +9,7 @@ from hdl.stream import TlpBeat
 
 from .spec import Descriptor
 from .stages import Published
-from .used_collect import Entry, Run
+from .used_run import Entry, Run
 
 __all__ = ["RunBuilder"]
 

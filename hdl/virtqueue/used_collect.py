@@ -7,46 +7,11 @@ from amaranth.lib.wiring import In, Out
 
 from .spec import Completion, Position, QueueConfig
 from .stages import BUFFER_COUNT
+from .used_packet import PacketPlan
+from .used_run import Entry, Run
 from .used_timer import RunTimer
 
-__all__ = ["Entry", "Run", "RunShape", "RunCollector"]
-
-
-class Entry(data.Struct):
-    """What a used descriptor says; the rest follows from its place."""
-    length: 32
-    id: 16
-    written: 1
-
-
-class RunShape:
-    """Sizes of the entry memory: per queue a ring of rows, each as wide as a beat.
-
-    A descriptor takes 16 bytes of a beat, so a row holds `lanes` entries. Runs start on a row of their own; a queue
-    has rows for two of the longest runs, so that one fills while another is built.
-    """
-
-    def __init__(self, width, batch):
-        self.batch = batch
-        self.lanes = width // 128
-        self.run_rows = max(1, batch // self.lanes)
-        self.rows = max(4, 2 * self.run_rows)
-        self.row_bits = (self.rows - 1).bit_length()
-        self.lane_bits = (self.lanes - 1).bit_length()
-        self.count = range(batch + 1)
-
-
-class Run(data.StructLayout):
-    """A closed run.
-
-    Fields: `queue`; `count` used descriptors, 1 to used_batch; `address` of byte 8 of its first slot; `wrap` for their
-    flags; `row` first row of its entries, with one bit more than rows need; `next` the used position after it;
-    `slots` from its first slot to there; `buffers` that it returns.
-    """
-
-    def __init__(self, queue_bits, shape):
-        super().__init__({"queue": queue_bits, "count": shape.count, "address": 64, "wrap": 1,
-                          "row": shape.row_bits + 1, "next": Position, "slots": 16, "buffers": BUFFER_COUNT})
+__all__ = ["RunCollector"]
 
 
 class RunCollector(wiring.Component):
@@ -66,6 +31,10 @@ class RunCollector(wiring.Component):
     one that isn't `filled` ends the run. A merged run may be of any chains and pass the ring's end and pages; it is
     closed at `MERGED` buffers or once it holds a quarter of the ring, so that the driver of a small ring has something
     to do meanwhile. A run that begins with another buffer is as without the feature.
+
+    The buffers of a packet become visible together (VIRTIO 1.4, "Multi-buffer requests"): either its used descriptors
+    are in one run, for which the run before is closed if need be, or that of its first buffer is held back and follows
+    the others in a run of its own. Nothing is told of those others. Costs 1 to 5 cycles a packet.
 
     Parameters
     ----------
@@ -126,40 +95,57 @@ class RunCollector(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.timer = self._timer = timer = RunTimer(self.queue_bits, self.timeout)
+        m.submodules.plan = self._plan = plan = PacketPlan(self.queue_bits, self.shape.count)
         # Of a queue's open run: where it begins; descriptors, buffers and slots in it. `position` is behind it.
         self._state_shape = data.StructLayout({
             "position": Position, "first": Position, "count": self.shape.count, "row": self.shape.row_bits + 1,
             "merged": 1, "buffers": BUFFER_COUNT, "slots": 16})
-
-        # First cycle: an expired run goes before a completion, so that traffic of other queues can't keep it open.
-        self._busy = busy = Signal()
         self._by_timer = by_timer = Signal()
         self._item = item = Signal(Completion(self.queue_bits))
         self._state = state = Signal(self._state_shape)
         self._opens = opens = Signal()      # the run begins with this completion
         self._enough = enough = Signal()    # a merged run may not grow further
         self._config = config = Signal(QueueConfig)
-        idle = ~busy & ~self.initialise.valid
-        m.d.comb += [
-            self.forgotten.eq(idle & self.forget.valid),
-            self.completions.ready.eq(idle & ~timer.expired & ~self.forget.valid),
-            self.config_queue.eq(Mux(self.forget.valid, self.forget.queue, Mux(
-                timer.expired, timer.oldest, self.completions.payload.queue))),
-            self.idle.eq(~busy & timer.empty),
-        ]
+        self._busy, self._step = Signal(), Signal()
+        # What is at hand goes through once more: after a run was closed for its sake, or to release a held head.
+        self._again, self._release = again, release = Signal(), Signal()
         stored = self._memories(m)
-        with m.If(idle):
-            m.d.sync += [
-                busy.eq((timer.expired | self.completions.valid) & ~self.forget.valid),
-                by_timer.eq(timer.expired),
-                item.eq(self.completions.payload),
-                item.queue.eq(self.config_queue),
-                state.eq(stored),
-                opens.eq(stored.count == 0),
-                enough.eq((stored.buffers >= self.MERGED - 1) | (stored.slots >= self.config.size[2:])),
-                config.eq(self.config),
-            ]
         self._second_cycle(m)
+        # An expired run goes before a completion, so that traffic of other queues can't keep it open.
+        expired = timer.expired & ~plan.inside & ~again
+        forget = self.forget.valid & ~again
+        with m.FSM() as fsm:
+            with m.State("FIRST"):
+                m.d.comb += [
+                    self.completions.ready.eq(~self.initialise.valid & ~expired & ~again & ~forget),
+                    self.forgotten.eq(forget & ~self.initialise.valid),
+                ]
+                m.d.sync += [
+                    by_timer.eq(expired), state.eq(stored), opens.eq(stored.count == 0), config.eq(self.config),
+                    enough.eq((stored.buffers >= self.MERGED - 1) | (stored.slots >= self.config.size[2:])),
+                ]
+                with m.If(~again & ~forget):
+                    m.d.sync += [item.eq(self.completions.payload), item.queue.eq(self.config_queue)]
+                with m.If(~self.initialise.valid & ~forget & (again | expired | self.completions.valid)):
+                    m.next = "SECOND"
+                    with m.If(Mux(again, ~release, ~expired & self.completions.payload.more & ~plan.inside)):
+                        m.next = "PLAN"
+            with m.State("PLAN"):
+                m.d.comb += plan.plan.eq(1)
+                m.next = "SECOND"
+            with m.State("SECOND"):
+                m.d.comb += self._busy.eq(1)
+                with m.If(self._step):
+                    m.d.sync += [again.eq(plan.flush | self._last_of_held), release.eq(self._last_of_held)]
+                with m.If(self._step | self.discard | self.initialise.valid):
+                    m.next = "FIRST"
+        with m.If(self.discard | self.initialise.valid):
+            m.d.sync += [again.eq(0), release.eq(0)]
+        m.d.comb += [
+            self.config_queue.eq(Mux(again, item.queue, Mux(
+                forget, self.forget.queue, Mux(expired, timer.oldest, self.completions.payload.queue)))),
+            self.idle.eq(fsm.ongoing("FIRST") & ~again & ~plan.inside & timer.empty),
+        ]
         with m.If(self.forgotten):
             # Which rows are free is no matter of the ring.
             m.d.comb += [
@@ -189,25 +175,25 @@ class RunCollector(wiring.Component):
         return read.data
 
     def _second_cycle(self, m):
-        item, state, timer = self._item, self._state, self._timer
+        item, state, timer, plan = self._item, self._state, self._timer, self._plan
         shape = self.shape
         count, place = Signal(shape.count), Signal(shape.count)
         after = Signal(self._state_shape)
-        close = Signal()
+        close, writes, taken = Signal(), Signal(), Signal()     # writes: there is an entry
+        self._connect_plan(m, taken)
         self._advance(m, count, place, after, close)
 
         row = Signal(shape.row_bits + 1)
         full = Signal()
-        wait = Signal()
-        step = Signal()
         rows_used = (count + (shape.lanes - 1)) >> shape.lane_bits
         begins_row = place[:shape.lane_bits] == 0 if shape.lane_bits else C(1)
-        run = self.runs.payload
+        run, entry = self.runs.payload, self.entry.entry
         m.d.comb += [
+            writes.eq(~self._by_timer & ~plan.flush & ~plan.hold),
+            taken.eq(~self._by_timer & ~plan.flush & ~self._release),
             row.eq(state.row + (place >> shape.lane_bits)),
-            full.eq(((row - self._freed)[:shape.row_bits + 1] == shape.rows) & begins_row & ~self._by_timer),
-            wait.eq(full | (close & ~self.runs.ready)),
-            step.eq(self._busy & ~wait),
+            full.eq(((row - self._freed)[:shape.row_bits + 1] == shape.rows) & begins_row & writes),
+            self._step.eq(self._busy & ~full & (~close | self.runs.ready)),
             self.runs.valid.eq(self._busy & close & ~self.discard & ~full),
             run.queue.eq(item.queue),
             run.count.eq(count),
@@ -215,17 +201,16 @@ class RunCollector(wiring.Component):
             run.wrap.eq(after.first.wrap),
             run.row.eq(state.row),
             run.next.eq(after.position),
-            run.slots.eq(after.slots),
+            run.slots.eq(Mux(plan.held & ~self._release, 0, after.slots)),
             run.buffers.eq(after.buffers),
-            self.entry.valid.eq(step & ~self._by_timer),
+            self.entry.valid.eq(self._step & writes),
             self.entry.address.eq(Cat(row[:shape.row_bits], item.queue)),
             self.entry.lane.eq(1 << place[:shape.lane_bits] if shape.lane_bits else 1),
-            self.entry.entry.length.eq(item.length),
-            self.entry.entry.id.eq(item.id),
-            self.entry.entry.written.eq(item.written),
+            *[entry[field].eq(Mux(self._release, plan.head[field], item[field]))
+              for field in ("length", "id", "written")],
             timer.queue.eq(item.queue),
-            timer.opened.eq(step & self._opens & ~close),
-            timer.closed.eq(step & ~self._opens & close),
+            timer.opened.eq(self._step & self._opens & ~close & ~plan.hold),
+            timer.closed.eq(self._step & ~self._opens & close),
             timer.hurry.eq(self.hurry),
             timer.clear.eq(self.discard | self.initialise.valid),
         ]
@@ -233,51 +218,68 @@ class RunCollector(wiring.Component):
             self._write.addr.eq(Mux(self.initialise.valid, self.initialise.queue, item.queue)),
             self._write.data.eq(after),
             self._write.data.row.eq(Mux(close, state.row + rows_used, state.row)),
-            self._write.en.eq(step | self.initialise.valid),
+            self._write.en.eq(self._step | self.initialise.valid),
         ]
         with m.If(close):
             m.d.comb += [self._write.data.count.eq(0), self._write.data.buffers.eq(0), self._write.data.slots.eq(0)]
         with m.If(self.initialise.valid):
             m.d.comb += self._write.data.eq(self._initial())
-        with m.If(self._busy & (step | self.discard | self.initialise.valid)):
-            m.d.sync += self._busy.eq(0)
+
+    def _connect_plan(self, m, taken):
+        """The packet at hand; `_last_of_held`: it ends with this item, and its head is still held back."""
+        plan, state = self._plan, self._state
+        self._last_of_held = Signal()
+        # A run of U used descriptors is 16 * U - 8 bytes: Max_Payload_Size // 16 of them fit.
+        self._limit = limit = Signal(self.shape.count)
+        fits = (1 << 3) << self.max_payload
+        m.d.sync += limit.eq(Mux(fits > self.shape.batch, self.shape.batch, fits))
+        m.d.comb += [
+            plan.item.eq(self._item), plan.in_order.eq(self.in_order), plan.config.eq(self._config),
+            plan.opens.eq(self._opens), plan.merged.eq(state.merged), plan.used.eq(state.count), plan.limit.eq(limit),
+            plan.position.eq(state.position), plan.stepped.eq(self._step), plan.taken.eq(taken),
+            plan.released.eq(self._step & self._release), plan.clear.eq(self.discard | self.initialise.valid),
+            self._last_of_held.eq(plan.held & taken & ~self._item.more),
+        ]
 
     def _advance(self, m, count, place, after, close):
-        """The queue's state after this completion, whose entry is number `place` of `count` in its run, and whether
-        that run ends with it."""
-        item, state, size = self._item, self._state, self._config.size
+        """The queue's state after this item, whose entry is number `place` of `count` in its run, and whether that run
+        ends with it."""
+        item, state, size, plan = self._item, self._state, self._config.size, self._plan
         old, merged = state.position, Signal()
         forward = Signal(17)
         beyond = Signal(18)
         wraps = Signal()
-        # A run of U used descriptors is 16 * U - 8 bytes: Max_Payload_Size // 16 of them fit.
-        limit = Signal(self.shape.count)
-        fits = (1 << 3) << self.max_payload
-        m.d.sync += limit.eq(Mux(fits > self.shape.batch, self.shape.batch, fits))
         at_page_end = (self._config.descriptors[4:12] + old.index[:8] + 1)[:8] == 0
         m.d.comb += [
             forward.eq(old.index + item.slots),
             beyond.eq(forward - size),
             wraps.eq(~beyond[17]),
             merged.eq(Mux(self._opens, self.in_order & item.filled, state.merged)),
-            place.eq(Mux(merged, 0, state.count)),
+            place.eq(Mux(merged | self._release, 0, state.count)),
             after.eq(state),
         ]
-        with m.If(self._by_timer):
+        with m.If(self._by_timer | plan.flush):
             m.d.comb += [count.eq(state.count), close.eq(1)]
+        with m.Elif(self._release):
+            m.d.comb += [
+                count.eq(1), close.eq(1), after.first.eq(plan.first), after.slots.eq(plan.slots), after.buffers.eq(1),
+            ]
         with m.Else():
             m.d.comb += [
-                count.eq(place + 1),
+                count.eq(place + ~plan.hold),
                 after.position.index.eq(Mux(wraps, beyond, forward)),
                 after.position.wrap.eq(old.wrap ^ wraps),
                 after.count.eq(count),
                 after.merged.eq(merged),
-                after.buffers.eq(state.buffers + 1),
-                after.slots.eq(state.slots + item.slots),
+                after.buffers.eq(state.buffers + ~item.more),
+                after.slots.eq(Mux(plan.hold, 0, state.slots + item.slots)),
             ]
             with m.If(self._opens):
                 m.d.comb += after.first.eq(old)
-            with m.If(merged):
-                m.d.comb += close.eq(self._enough | ~item.filled | ~item.behind)
+            with m.If(plan.hold):
+                m.d.comb += close.eq(0)
+            with m.Elif(merged):
+                m.d.comb += close.eq(~item.more & (self._enough | ~item.filled | ~item.behind))
             with m.Else():
-                m.d.comb += close.eq((count >= limit) | (item.slots != 1) | wraps | at_page_end | ~item.behind)
+                m.d.comb += close.eq((count >= self._limit) | (item.slots != 1) | wraps | at_page_end
+                                     | (~item.more & (plan.held | ~item.behind)))

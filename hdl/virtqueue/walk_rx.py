@@ -1,4 +1,4 @@
-"""Finding a buffer for each received frame."""
+"""Finding buffers for each received frame."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -8,26 +8,27 @@ from amaranth.lib.wiring import In, Out
 from hdl.dma.spec import WriteCommand
 from hdl.stream import RegisterSlice
 
+from .fill import Fill
 from .measure import Measure
-from .receipts import Receipts
 from .reset import StageReset
-from .spec import FRAME_BITS, BufferElement, Completion, DropCause, Frame, Position, Pulse, QueueConfig, Verdict
-from .stages import Progress, Rewind, WalkState, slot_bits
+from .spec import FRAME_BITS, BufferElement, Completion, DropCause, Frame, Pulse, QueueConfig, Verdict
+from .stages import Capacity, Progress, Rewind, WalkState, slot_bits
 
 __all__ = ["WalkReceive"]
 
 
 class WalkReceive(wiring.Component):
-    """Gives each frame the next chain of its queue: a verdict, then writes for exactly the frame's bytes.
+    """Gives each frame the next chain of its queue, or with `merge` as many as it needs: a verdict, then writes for
+    exactly the frame's bytes.
 
-    Frames are served in order. Into a chain of one descriptor: a frame every 2 cycles, and 3 cycles from `frames` to
-    `verdicts` and `writes`. A chain of several is measured first: 2 cycles an element, twice. Elements that are not
-    device-writable count nothing. The used descriptor has the id of the last element and the frame's length, and comes
-    out when the packet was `packet_sent`.
+    Frames are served in order: one takes a cycle, and one for each element of its chains. From `frames` to `verdicts`
+    and the first of `writes`: 3 cycles. With several chains both take a cycle more for each of these, and one. Chains
+    of more elements than the cache holds are measured first: 2 cycles an element, twice. Elements that are not
+    device-writable count nothing. See `Fill` for used descriptors; they come when the packet was `packet_sent`.
 
     A frame is dropped, and nothing consumed, if its queue is not enabled, the device not `live` or in `quiesce`; if the
-    next chain is too small; or if there is none. While `looking` says that one may be about to come, a frame
-    waits for it, up to `PATIENCE` cycles.
+    next chain is too small, with `merge` for the header; or if there are too few. While `looking` says that one
+    may be about to come, a frame waits for it, up to `PATIENCE` cycles.
 
     Parameters
     ----------
@@ -35,13 +36,15 @@ class WalkReceive(wiring.Component):
     cache, batch : int
         elements cached per queue; how many are kept free, at most half of it
     depth : int
-        packets that may be under way between `writes` and `packet_sent`
+        buffers that may be under way between `writes` and `packet_sent`
 
     Attributes
     ----------
     init : In(Pulse); live, quiesce : In(1)
     reset : In(StageReset); begun : Out(Pulse)
-        `quiet` means that no frame of the queue is at hand; a chain has begun when it is filled
+        `quiet` means that no frame of the queue is at hand; a packet has begun when its last buffer is filled
+    merge : In(1); header_bytes : In(6)
+        VIRTIO_NET_F_MRG_RXBUF is negotiated; bytes of virtio_net_hdr, which the first buffer must hold
     frames : stream of Frame in
     verdicts : stream of Verdict out
         one for each frame, before its writes
@@ -54,6 +57,8 @@ class WalkReceive(wiring.Component):
         see `Supply`
     cache_queue, cache_slot, cache_enable : Out; cache : In(BufferElement)
         read port of the cache
+    capacity_queue, capacity_chain, capacity_enable : Out; capacity : In(Capacity)
+        read port of `Capacities`
     emptied_queue : In, emptied : Out; space : Out(Pulse)
         see `Reader`
     rewinds : stream of Rewind out; rewound : In(1)
@@ -71,8 +76,8 @@ class WalkReceive(wiring.Component):
         self.slot_bits = slot_bits(cache)
         self.state = WalkState(self.slot_bits)
         super().__init__({
-            "init": In(Pulse(queue_bits)), "live": In(1), "quiesce": In(1), "reset": In(StageReset(queue_bits)),
-            "begun": Out(Pulse(queue_bits)),
+            "init": In(Pulse(queue_bits)), "live": In(1), "quiesce": In(1), "merge": In(1), "header_bytes": In(6),
+            "reset": In(StageReset(queue_bits)), "begun": Out(Pulse(queue_bits)),
             "frames": In(stream.Signature(Frame(queue_bits))),
             "verdicts": Out(stream.Signature(Verdict)),
             "writes": Out(stream.Signature(WriteCommand(queue_bits))),
@@ -83,70 +88,58 @@ class WalkReceive(wiring.Component):
             "looking_queue": Out(queue_bits), "looking": In(1),
             "cache_queue": Out(queue_bits), "cache_slot": Out(self.slot_bits - 1), "cache_enable": Out(1),
             "cache": In(BufferElement()),
+            "capacity_queue": Out(queue_bits), "capacity_chain": Out(self.slot_bits - 1), "capacity_enable": Out(1),
+            "capacity": In(Capacity),
             "emptied_queue": In(queue_bits), "emptied": Out(self.slot_bits), "space": Out(Pulse(queue_bits)),
             "rewinds": Out(stream.Signature(Rewind(queue_bits, self.slot_bits))), "rewound": In(1), "idle": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        self._outputs(m)
-        m.submodules.states = memory = Memory(shape=self.state, depth=1 << self.queue_bits, init=[])
-        self._write = write = memory.write_port()
-        read, query = memory.read_port(domain="comb"), memory.read_port(domain="comb")
-        self._frame = frame = Signal(Frame(self.queue_bits))
-        self._at = at = Signal(self.state)
-        # Another frame of the queue waits; bytes to come; slots of the chain so far.
-        self._follows, self._remaining, self._slots = Signal(), Signal(FRAME_BITS), Signal(16)
-        # An element before the one at hand has got less than it holds; the cache holds only a part of the chain.
-        self._spare, self._partial = Signal(), Signal()
-        partial, whole = self._partial, Signal()
-        self._end, self._last = Signal(Position), Signal(15)   # place of the element at hand; of the ring's last slot
+        m.submodules.verdicts = verdicts = RegisterSlice(Verdict)
+        wiring.connect(m, verdicts.o, wiring.flipped(self.verdicts))
+        self._verdicts = verdicts.i
+        self._frame, self._at = frame, at = Signal(Frame(self.queue_bits)), Signal(self.state)
+        queue, base = Signal(self.queue_bits), Signal(self.state)
+        m.d.sync += self.space.valid.eq(0)
+        read = self._states(m)
+        self._fill = fill = self._connect_fill(m, read)
+        self._measure = measure = self._connect_measure(m)
+        self._measured = measured = Signal()
+        self._spread(m, base)
         enabled, usable, dry = Signal(), Signal(), Signal()
         waited = Signal(range(self.PATIENCE + 1))
-        queue, base = Signal(self.queue_bits), Signal(self.state)
-        available = self._available(m, base)
-        measure = self._measure(m)
         m.d.comb += [
-            query.addr.eq(self.emptied_queue), self.emptied.eq(query.data.slot),
-            read.addr.eq(self.frames.payload.queue),
             queue.eq(frame.queue), base.eq(at),
-            write.addr.eq(frame.queue), write.data.eq(at),
             self.config_queue.eq(queue), self.progress_queue.eq(queue), self.looking_queue.eq(frame.queue),
             self.cache_queue.eq(queue), self.cache_slot.eq(base.slot),
-            usable.eq(enabled & self.live & ~self.quiesce),
+            self.capacity_queue.eq(queue), self.capacity_chain.eq(at.chain), self.capacity_enable.eq(1),
+            usable.eq(enabled & self.live & ~self.quiesce), measure.dry.eq(dry),
         ]
-        m.d.sync += [self.space.valid.eq(0), enabled.eq(self.config.enabled), self._last.eq(self.config.size - 1)]
+        # `dry` is of the same cycle as what is known to be there: what arrives is visible before its queue is dry.
+        m.d.sync += [enabled.eq(self.config.enabled), dry.eq(~self.looking)]
 
         with m.FSM() as fsm:
             with m.State("FRAME"):
                 m.d.comb += [
                     self.frames.ready.eq(~self.reset.forget), self.reset.forgotten.eq(self.reset.forget),
-                    queue.eq(self.frames.payload.queue), base.eq(read.data), self.cache_enable.eq(1),
+                    fill.begin.eq(1), queue.eq(self.frames.payload.queue), base.eq(read),
+                    self.cache_enable.eq(1), self.capacity_chain.eq(read.chain), self._following.eq(read.chain),
                 ]
-                m.d.sync += [
-                    frame.eq(self.frames.payload), self._remaining.eq(self.frames.payload.length),
-                    at.eq(read.data), self._end.eq(read.data.position), self._slots.eq(0), self._spare.eq(0),
-                    waited.eq(0), dry.eq(0), self._follows.eq(self.frames_behind),
-                ]
-                available(whole, partial)
+                m.d.sync += [frame.eq(self.frames.payload), at.eq(read), measured.eq(0), waited.eq(0)]
                 with m.If(self.frames.valid & self.frames.ready):
                     m.next = "CHOOSE"
             with m.State("CHOOSE"):
+                m.d.comb += self.capacity_chain.eq(self._following)
                 with m.If(~usable):
                     self._drop(m, DropCause.DISABLED)
-                with m.Elif(whole & self.cache.last):
-                    self._single(m)
-                with m.Elif(whole | partial):
-                    m.next = "MEASURE"
                 with m.Else():
-                    m.next = "WAIT"
+                    self._choose(m)
             with m.State("WAIT"):
-                m.d.comb += self.cache_enable.eq(1)
-                m.d.sync += [waited.eq(waited + 1), dry.eq(~self.looking)]
-                available(whole, partial)
-                with m.If(whole | partial | ~usable):
+                m.d.comb += [self.cache_enable.eq(1), self.capacity_chain.eq(self._following)]
+                m.d.sync += waited.eq(waited + 1)
+                with m.If(self._there | self._full | ~usable):
                     m.next = "CHOOSE"
-                # Both of the cycle before: what arrives is visible before its queue is dry.
                 with m.Elif(dry | (waited == self.PATIENCE)):
                     self._drop(m, DropCause.NO_BUFFER)
             with m.State("MEASURE"):
@@ -154,87 +147,137 @@ class WalkReceive(wiring.Component):
                     measure.requests.valid.eq(1),
                     self.cache_slot.eq(measure.slot), self.cache_enable.eq(measure.enable),
                 ]
+                m.d.sync += [measured.eq(1), self._buffers.eq(measure.buffers)]
                 with m.If(measure.taking):
                     self._advance(m, measure.slot)
                 with m.If(measure.done):
                     m.next = "VERDICT"
             with m.State("VERDICT"):
-                with m.If(~measure.fits):
-                    self._drop(m, DropCause.TOO_LONG)
+                with m.If(measured & ~measure.fits):
+                    self._drop(m, Mux(self.merge, DropCause.NO_BUFFER, DropCause.TOO_LONG))
                 with m.Else():
-                    m.d.comb += [self._verdicts.payload.accept.eq(1), self._verdicts.valid.eq(self._receipts.ready)]
-                    with m.If(self._verdicts.ready & self._receipts.ready):
-                        m.next = "NEXT"
+                    m.d.comb += self._verdicts.valid.eq(1)
+                    self._accept(m, self._buffers)
+                    with m.If(self._verdicts.ready):
+                        m.next = "TAKE"
+                        with m.If(measured):
+                            m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.comb += self.cache_enable.eq(1)
                 with m.If(self.progress.slot != at.slot):
                     m.next = "TAKE"
                 with m.Elif(self.quiesce):
-                    self._abandon(m)
+                    m.d.comb += fill.abandon.eq(1)
+                    with m.If(fill.abandoned):
+                        m.next = "FRAME"
             with m.State("TAKE"):
-                self._take(m)
+                m.d.comb += [
+                    fill.wanted.eq(1), self.capacity_enable.eq(fill.taken),
+                    self.capacity_chain.eq(Mux(self.cache.last, at.chain + 1, at.chain)),
+                ]
+                self._go_on(m)
+        m.d.sync += self.reset.quiet.eq(fsm.ongoing("FRAME") | (frame.queue != self.reset.queue))
+        m.d.comb += self.idle.eq(fsm.ongoing("FRAME") & ~self.verdicts.valid & fill.idle)
+        return m
+
+    def _states(self, m):
+        """Where each queue's next chain is; returns what is read for the frame that comes."""
+        m.submodules.states = states = Memory(shape=self.state, depth=1 << self.queue_bits, init=[])
+        read, query = states.read_port(domain="comb"), states.read_port(domain="comb")
+        self._write = write = states.write_port()
+        m.d.comb += [
+            query.addr.eq(self.emptied_queue), self.emptied.eq(query.data.slot),
+            read.addr.eq(self.frames.payload.queue),
+            write.addr.eq(self._frame.queue), write.data.eq(self._at),
+        ]
         with m.If(self.init.valid | self.reset.forgotten):
             m.d.comb += [write.addr.eq(Mux(self.init.valid, self.init.queue, self.reset.queue)),
                          write.data.eq(self.state.initial()), write.en.eq(1)]
-        m.d.sync += self.reset.quiet.eq(fsm.ongoing("FRAME") | (frame.queue != self.reset.queue))
-        m.d.comb += self.idle.eq(fsm.ongoing("FRAME") & ~self.verdicts.valid & ~self.writes.valid & self._receipts_idle)
-        return m
+        return read.data
 
-    def _outputs(self, m):
-        """Registers at the outputs; behind them nothing depends on who is ready."""
-        m.submodules.verdicts = verdicts = RegisterSlice(Verdict)
-        m.submodules.writes = writes = RegisterSlice(WriteCommand(self.queue_bits))
-        m.submodules.receipts = receipts = Receipts(self.queue_bits, self.depth)
-        wiring.connect(m, verdicts.o, wiring.flipped(self.verdicts))
-        wiring.connect(m, writes.o, wiring.flipped(self.writes))
-        wiring.connect(m, receipts.completions, wiring.flipped(self.completions))
+    def _connect_fill(self, m, state):
+        m.submodules.fill = fill = Fill(self.queue_bits, self.depth)
+        last_slot, at, after = Signal(15), self._at, self._write.data
+        for inner, outer in [(fill.writes, self.writes), (fill.completions, self.completions)]:
+            wiring.connect(m, inner, wiring.flipped(outer))
+        m.d.sync += last_slot.eq(self.config.size - 1)
         m.d.comb += [
-            receipts.sent.eq(self.packet_sent), receipts.init.eq(self.init),
-            self.begun.queue.eq(receipts.i.payload.queue), self.begun.valid.eq(receipts.i.valid & receipts.i.ready),
+            fill.init.eq(self.init), fill.frame.eq(self.frames.payload), fill.position.eq(state.position),
+            fill.last_slot.eq(last_slot), fill.element.eq(self.cache), fill.capacity.eq(self.capacity),
+            fill.packet_sent.eq(self.packet_sent), fill.follows.eq(self.frames_behind),
+            fill.another.eq(self.progress.chain != (at.chain + 1)[:self.slot_bits]), self.begun.eq(fill.begun),
         ]
-        self._verdicts, self._writes, self._receipts = verdicts.i, writes.i, receipts.i
-        self._receipts_idle = receipts.idle
+        with m.If(fill.taken):
+            self._advance(m, at.slot)
+            with m.If(self.cache.last):
+                m.d.comb += [after.chain.eq(at.chain + 1), after.position.eq(fill.behind)]
+                m.d.sync += [at.chain.eq(after.chain), at.position.eq(fill.behind)]
+        return fill
 
-    def _available(self, m, base):
-        """Whether the cache has the next chain, or as much of it as it can hold; a function that registers this."""
-        filled, full, complete = Signal(self.slot_bits), Signal(), Signal()
-        m.d.comb += [
-            filled.eq(self.progress.slot - base.slot),
-            complete.eq(self.progress.chain != base.chain),
-            full.eq(filled > self.slots - self.batch),
-        ]
-
-        def register(whole, partial):
-            m.d.sync += [whole.eq(complete), partial.eq(~complete & full)]
-        return register
-
-    def _drop(self, m, cause):
-        m.d.comb += [self._verdicts.payload.cause.eq(cause), self._verdicts.valid.eq(1)]
-        with m.If(self._verdicts.ready):
-            m.next = "FRAME"
-
-    def _single(self, m):
-        """A chain of one descriptor: everything in one cycle."""
-        fits = self.cache.write & (self.cache.length >= self._frame.length)
-        ready = self._verdicts.ready & self._writes.ready & self._receipts.ready
-        with m.If(~fits):
-            self._drop(m, DropCause.TOO_LONG)
-        with m.Elif(ready):
-            m.d.comb += [self._verdicts.payload.accept.eq(1), self._verdicts.valid.eq(1)]
-            self._put(m, self._frame.length, last=1)
-            self._finish(m, spare=self.cache.length != self._frame.length)
-
-    def _measure(self, m):
+    def _connect_measure(self, m):
         m.submodules.measure = measure = Measure(self.queue_bits, cache=self.slots)
         request, at = measure.requests.payload, self._at
         wiring.connect(m, measure.rewinds, wiring.flipped(self.rewinds))
         m.d.comb += [
             request.queue.eq(self._frame.queue), request.length.eq(self._frame.length),
             request.slot.eq(at.slot), request.chain.eq(at.chain), request.position.eq(at.position),
-            request.partial.eq(self._partial), measure.rewound.eq(self.rewound),
-            measure.quiesce.eq(self.quiesce), measure.cache.eq(self.cache), measure.progress.eq(self.progress),
+            measure.rewound.eq(self.rewound), measure.quiesce.eq(self.quiesce),
+            measure.merge.eq(self.merge), measure.header_bytes.eq(self.header_bytes),
+            measure.cache.eq(self.cache), measure.progress.eq(self.progress),
         ]
         return measure
+
+    def _spread(self, m, base):
+        """Goes over the capacities of chains, from the next one on, with every `_step` one further."""
+        chain, missing = Signal(self.slot_bits), Signal(FRAME_BITS)    # the chain at hand; bytes that it must hold
+        self._there, self._full = Signal(), Signal()    # the chain is in the cache; nothing more fits into that
+        self._buffers, alone = Signal(16), Signal()     # chains before; each took one slot
+        self._following, self._step = Signal(self.slot_bits), Signal()
+        self._fits, self._holds_header = Signal(), Signal()
+        capacity, together = self.capacity, self._fill.together
+        m.d.comb += [
+            self._following.eq(Mux(self._step, chain + 1, chain)),
+            self._fits.eq(capacity.bytes >= missing),
+            self._holds_header.eq((self._buffers != 0) | (capacity.bytes >= self.header_bytes)),
+            together.eq(Mux(alone & ~self._measured & (self._buffers < Completion.SCATTERED), self._buffers,
+                            Completion.SCATTERED)),
+        ]
+        m.d.sync += [
+            chain.eq(self._following), self._there.eq(self.progress.chain != self._following),
+            self._full.eq((self.progress.slot - base.slot)[:self.slot_bits] > self.slots - self.batch),
+        ]
+        with m.If(self._step):
+            m.d.sync += [
+                missing.eq(missing - capacity.bytes), self._buffers.eq(self._buffers + 1),
+                alone.eq(alone & capacity.single),
+            ]
+        with m.If(self._fill.begin):
+            m.d.sync += [missing.eq(self.frames.payload.length), self._buffers.eq(0), alone.eq(1)]
+
+    def _choose(self, m):
+        """What becomes of the frame by the chain at hand. If one is enough, its first element is taken at once."""
+        with m.If(self._there & self._fits & (self._buffers == 0)):
+            self._accept(m, 1)
+            m.d.comb += [self._fill.wanted.eq(self._verdicts.ready), self._verdicts.valid.eq(self._fill.taken)]
+            self._go_on(m)
+        with m.Elif(self._there & (self._fits | (self.merge & self._holds_header))):
+            m.d.comb += self._step.eq(1)
+            with m.If(self._fits):
+                m.next = "VERDICT"
+        with m.Elif(self._there):
+            self._drop(m, DropCause.TOO_LONG)
+        with m.Elif(self._full):
+            m.next = "MEASURE"
+        with m.Else():
+            m.next = "WAIT"
+
+    def _accept(self, m, buffers):
+        m.d.comb += [self._verdicts.payload.accept.eq(1), self._verdicts.payload.buffers.eq(buffers)]
+
+    def _drop(self, m, cause):
+        m.d.comb += [self._verdicts.payload.cause.eq(cause), self._verdicts.valid.eq(1)]
+        with m.If(self._verdicts.ready):
+            m.next = "FRAME"
 
     def _advance(self, m, slot):
         """`slot` is taken out of the cache."""
@@ -245,57 +288,14 @@ class WalkReceive(wiring.Component):
             self.space.valid.eq((after & (self.batch // 2 - 1)) == 0), self.space.queue.eq(self._frame.queue),
         ]
 
-    def _put(self, m, length, last):
-        write = self._writes.payload
-        m.d.comb += [
-            write.queue.eq(self._frame.queue), write.address.eq(self.cache.address), write.length.eq(length),
-            write.last.eq(last), self._writes.valid.eq(1),
-        ]
-
-    def _take(self, m):
-        """One element of a chain that fits: a write while bytes remain, then only to the chain's end."""
-        piece, cut, spare = Signal(FRAME_BITS), Signal(), Signal()
-        m.d.comb += [
-            cut.eq(self.cache.length >= self._remaining),
-            spare.eq(self._spare | (self.cache.write & cut & (self.cache.length != self._remaining))),
-        ]
-        with m.If(self.cache.write):
-            m.d.comb += piece.eq(Mux(cut, self._remaining, self.cache.length))
-        with m.If(piece != 0):
-            self._put(m, piece, last=cut)
-        with m.If((piece == 0) | self._writes.ready):
-            m.d.sync += [self._remaining.eq(self._remaining - piece), self._slots.eq(self._slots + self.cache.ring),
-                         self._spare.eq(spare)]
-            with m.If(self.cache.last):
-                self._finish(m, spare)
-            with m.Else():
-                self._advance(m, self._at.slot)
-                m.d.sync += self._end.eq(self._behind())
+    def _go_on(self, m):
+        """After the element at hand: the next one, which is being read meanwhile if it is there, or a frame."""
+        fill = self._fill
+        m.d.comb += [self.cache_slot.eq(self._at.slot + 1), self.cache_enable.eq(fill.taken)]
+        with m.If(fill.taken):
+            with m.If(fill.ends):
+                m.next = "FRAME"
+            with m.Elif(self._measured):
                 m.next = "NEXT"
-
-    def _behind(self):
-        """Position behind the element at hand."""
-        ends = self.cache.ring & (self._end.index == self._last)
-        return Cat(Mux(ends, 0, self._end.index + self.cache.ring)[:15], self._end.wrap ^ ends)
-
-    def _finish(self, m, spare):
-        """The element at hand is the last of its chain: on to the next chain, and a receipt for this one."""
-        at, receipt = self._at, self._receipts.payload
-        after = self._write.data
-        self._advance(m, at.slot)
-        m.d.comb += [
-            after.chain.eq(at.chain + 1), after.position.eq(self._behind()),
-            receipt.queue.eq(self._frame.queue), receipt.id.eq(self.cache.id),
-            receipt.length.eq(self._frame.length), receipt.slots.eq(self._slots + self.cache.ring),
-            # Without a buffer for the next one, the driver has to see first what is used.
-            receipt.filled.eq(~spare), receipt.behind.eq(self._follows & (self.progress.chain != after.chain)),
-            self._receipts.valid.eq(1),
-        ]
-        m.next = "FRAME"
-
-    def _abandon(self, m):
-        """The engine is being reset and the rest of the chain does not come: end the packet, which is discarded."""
-        with m.If(self._remaining != 0):
-            self._put(m, self._remaining, last=1)
-        with m.If((self._remaining == 0) | self._writes.ready):
-            m.next = "FRAME"
+            with m.Else():
+                m.next = "TAKE"

@@ -45,7 +45,7 @@ class Nic:
     naps : Naps, or None
     msix, messages, pin : MsixTable, MessageInterrupts and PinInterrupt, as far as in use
     statistics : Counter of doorbells, doorbells_saved, config_interrupts, tx_frames, tx_bytes,
-        rx_frames, rx_bytes, used, waits, commands
+        rx_frames, rx_bytes, rx_merged (those of several buffers), used, waits, commands
     config_changed, any_used : Events, set by a configuration change interrupt and by that of any queue
     """
 

@@ -15,7 +15,7 @@ WANTED = formats.feature_set(
     Feature.ACCESS_PLATFORM, Feature.ORDER_PLATFORM, Feature.NOTIF_CONFIG_DATA, Feature.NET_MAC, Feature.NET_MTU,
     Feature.NET_STATUS, Feature.NET_SPEED_DUPLEX)
 # Everything that the driver knows how to use.
-WANTED_ALL = WANTED | formats.RING_FEATURES | formats.CONTROL_FEATURES
+WANTED_ALL = WANTED | formats.RING_FEATURES | formats.RECEIVE_FEATURES | formats.CONTROL_FEATURES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class NicOptions:
     doorbell_batch : frames that `send_many` makes available per doorbell
     refill_batch : receive buffers that are given back at a time, with one doorbell
     receive_buffers : how many; None fills the ring
+    receive_buffer_bytes : of each; None is what header and largest frame take, less needs VIRTIO_NET_F_MRG_RXBUF
     receive_framing : how receive buffers are cut
     framing : how frames are cut unless `send` is told otherwise
     style : see RingStyle
@@ -51,6 +52,7 @@ class NicOptions:
     doorbell_batch: int = 32
     refill_batch: int = 16
     receive_buffers: int | None = None
+    receive_buffer_bytes: int | None = None
     receive_framing: Framing = TOGETHER
     framing: Framing = TOGETHER
     style: RingStyle = RingStyle()

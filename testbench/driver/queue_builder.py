@@ -60,13 +60,19 @@ class QueueBuilder:
         if index == self.control_index:
             return ControlQueue(nic, index, await self._size(index, size, control=True))
         size = await self._size(index, size)
-        header_bytes = formats.net_header_bytes(nic.virtio.features)
+        features = nic.virtio.features
+        header_bytes = formats.net_header_bytes(features)
         mtu = 1500 if nic.mtu is None else nic.mtu
         overhead = formats.ETHERNET_HEADER + 2 * formats.VLAN_TAG
         if index & 1:
             return TransmitQueue(nic, index, size, header_bytes=header_bytes, frame_bytes=mtu + overhead,
                                  slack=nic.options.buffer_slack)
-        return ReceiveQueue(nic, index, size, header_bytes=header_bytes, frame_bytes=max(mtu, 1500) + overhead)
+        length = header_bytes + max(mtu, 1500) + overhead
+        mergeable = formats.has_feature(features, Feature.NET_MRG_RXBUF)
+        wanted = nic.options.receive_buffer_bytes or length
+        if wanted < (header_bytes if mergeable else length):
+            raise DriverError(f"receive buffers of {wanted} bytes: too small")
+        return ReceiveQueue(nic, index, size, header_bytes=header_bytes, buffer_bytes=wanted, mergeable=mergeable)
 
     async def _size(self, index, size, control=False):
         if index not in self._limits:

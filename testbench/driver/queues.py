@@ -129,23 +129,22 @@ class TransmitQueue(BufferQueue):
 
 
 class ReceiveQueue(BufferQueue):
-    """Buffers for frames on their way in, and frames not yet asked for."""
+    """Buffers for frames on their way in, and frames not yet asked for. A frame has one buffer, or with `mergeable` as
+    many as it needs."""
 
-    def __init__(self, nic, index, size, *, header_bytes, frame_bytes):
+    def __init__(self, nic, index, size, *, header_bytes, buffer_bytes, mergeable):
         framing = nic.options.receive_framing
-        length = header_bytes + frame_bytes
-        self._pieces = framing.place(0, length)
+        self._pieces = framing.place(0, buffer_bytes)
         if len(self._pieces) > size:
             raise DriverError(f"receive buffers of {len(self._pieces)} elements in a ring of {size}")
         super().__init__(nic, index, size)
         count = size // self.ring.slots(len(self._pieces))
         if nic.options.receive_buffers is not None:
             count = min(count, nic.options.receive_buffers)
-        self._allocate("rx", framing.room(length), count)
-        self._length = length
+        self._allocate("rx", framing.room(buffer_bytes), count)
+        self._length = buffer_bytes
         self._header_bytes = header_bytes
-        # What stands before a frame while no offload is negotiated: all 0 but num_buffers, which is 1.
-        self._header = bytes(10) + b"\1\0" + bytes(header_bytes - 12)
+        self._mergeable = mergeable
         self._idle = list(range(count))         # buffers that the device doesn't have
         # Idle buffers at which to refill: early enough for the device to keep most of them.
         self._refill_at = max(1, min(nic.options.refill_batch, count // 4))
@@ -165,24 +164,53 @@ class ReceiveQueue(BufferQueue):
 
     def collect(self, limit=None):
         """Frames that have come, at most `limit`; their buffers are idle then."""
-        done = self.ring.collect(limit)
-        self._statistics["used"] += len(done)
-        frames = [self._frame(number, written) for number, written in done]
-        self._idle += [number for number, _ in done]
+        frames = []
+        if self._mergeable:
+            while (limit is None or len(frames) < limit) and (done := self._collect(1)):
+                frames.append(self._merge(*done[0]))
+        else:
+            frames = [self._frame(*used) for used in self._collect(limit)]
         self._statistics["rx_frames"] += len(frames)
         self._statistics["rx_bytes"] += sum(map(len, frames))
         return frames
 
+    def _collect(self, limit):
+        done = self.ring.collect(limit)
+        self._statistics["used"] += len(done)
+        self._idle += [number for number, _ in done]
+        return done
+
+    def _merge(self, number, written):
+        """A frame that begins in this buffer: when the first of its buffers is used, all are."""
+        head = self._bytes(number, written)
+        count = int.from_bytes(head[10:12], "little")
+        rest = self._collect(count - 1) if count > 1 else []
+        if len(rest) < count - 1:
+            raise DeviceError(f"packet of {count} buffers in queue {self.index}, of which {1 + len(rest)} are used")
+        for before in [(number, written), *rest][:-1]:
+            if before[1] != self._length:
+                raise DeviceError(f"buffer of {self._length} bytes in queue {self.index} with {before[1]}, "
+                                  "and its packet goes on")
+        self._statistics["rx_merged"] += count > 1
+        return self._strip(b"".join([head, *(self._bytes(*used) for used in rest)]), count)
+
     def _frame(self, number, written):
+        return self._strip(self._bytes(number, written), 1)
+
+    def _bytes(self, number, written):
+        """What was written into a buffer."""
         view = self._views[number]
         if len(self._pieces) == 1:
             at = self._pieces[0][0]
-            data = bytes(view[at:at + written])
-        else:
-            data = b"".join(view[at:at + end - first] for at, first, end in self._pieces)[:written]
-        if data[:self._header_bytes] != self._header or written == self._header_bytes:
-            raise DeviceError(f"receive buffer of queue {self.index} with {written} bytes has the header "
-                              f"{data[:self._header_bytes].hex()}, where {self._header.hex()} was expected")
+            return bytes(view[at:at + written])
+        return b"".join(view[at:at + end - first] for at, first, end in self._pieces)[:written]
+
+    def _strip(self, data, buffers):
+        """`data` behind its header, which is, while no offload is negotiated, all 0 but num_buffers."""
+        header = bytes(10) + buffers.to_bytes(2, "little") + bytes(self._header_bytes - 12)
+        if data[:self._header_bytes] != header or not buffers or len(data) == self._header_bytes:
+            raise DeviceError(f"packet of queue {self.index} with {len(data)} bytes has the header "
+                              f"{data[:self._header_bytes].hex()}, where {header.hex()} was expected")
         return data[self._header_bytes:]
 
     async def receive_many(self, limit, timeout_ns):

@@ -9,7 +9,7 @@ from hdl.virtqueue.used import Used
 from testbench.unit.bench import StreamBench
 from testbench.unit.queue_table import WithQueueTable
 
-__all__ = ["AVAIL", "USED", "Rig", "burst", "completion", "make_config", "parse", "sizes"]
+__all__ = ["AVAIL", "USED", "WRITE", "Rig", "burst", "completion", "make_config", "parse", "sizes"]
 
 WRITE, AVAIL, USED = 1 << 1, 1 << 7, 1 << 15
 

@@ -18,6 +18,7 @@ MEMORY = 1 << 20
 AREAS = 0x1000      # event suppression structures
 DRIVER_AREAS = 0x2000
 BUFFERS = 0x40000
+HEADER = 12
 
 
 class Host:
@@ -30,16 +31,18 @@ class Host:
     latency : of fetches, (min, max) cycles; one outside makes races likely
     event_index, in_order : VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER
     indirect : VIRTIO_F_INDIRECT_DESC is negotiated
+    merge : VIRTIO_NET_F_MRG_RXBUF is negotiated
     """
 
     def __init__(self, config, direction, sizes, *, seed, stall=0.2, latency=(5, 60), suppress=True, head_only=False,
-                 shift=9, parts=8, notification_data=False, event_index=False, in_order=False, indirect=True):
+                 shift=9, parts=8, notification_data=False, event_index=False, in_order=False, indirect=True,
+                 merge=False):
         self.config, self.direction, self.seed = config, direction, seed
         self.dut = Engine(config, direction, suppress=suppress)
         self.rng = random.Random(seed)
         self.stall, self.latency = stall, latency
         self.shift, self.parts = shift, parts
-        self.notification_data, self.indirect = notification_data, indirect
+        self.notification_data, self.indirect, self.merge = notification_data, indirect, merge
         self.event_index, self.in_order = event_index, in_order
         self.memory = bytearray(MEMORY)
         self.now = 0
@@ -92,12 +95,15 @@ class Host:
         ctx.set(dut.features.event_index, self.event_index)
         ctx.set(dut.features.in_order, self.in_order)
         ctx.set(dut.features.indirect, self.indirect)
+        ctx.set(dut.features.mergeable, self.merge)
         ctx.set(dut.live, 1)
         ctx.set(dut.max_payload, 1)
         ctx.set(dut.msix_enable, 1)
         if self.direction is Direction.TX:
             ctx.set(dut.request_shift, self.shift)
             ctx.set(dut.part_requests, self.parts)
+        else:
+            ctx.set(dut.header_bytes, HEADER)
 
     async def reset(self, ctx):
         """Device reset: the drivers stop, what is under way ends, and only then is the state initialised."""
@@ -167,11 +173,14 @@ class Host:
                         ring.ask_for(DRIVER_AREAS + 4 * queue)
                     elif asked:
                         asked = (position, used is None)
-                if used is not None:
+                while used is not None:
                     buffer, length, written = used
                     if check:
-                        assert (length, written) == (getattr(buffer, "filled", 0), hasattr(buffer, "filled"))
+                        filled = getattr(buffer, "filled", 0)
+                        assert (length, written) == (filled, filled > 0)
                     back.append(buffer)
+                    used = ring.poll() if getattr(buffer, "more", False) else None
+                    assert not getattr(buffer, "more", False) or used, "a part of a packet is visible"
                 if publishing is None and waiting and slots_of(waiting[0]) <= ring.free and unannounced < most:
                     publishing = ring.publish(waiting.pop(0), rng, extra_flags)
                     next(publishing)
@@ -417,7 +426,7 @@ class Host:
             self.verdicts.append((verdict.accept, verdict.cause))
             self.judge(frame, verdict)
             if verdict.accept:
-                self.writing.append((frame, []))
+                self.writing.append((frame | {"buffers": verdict.buffers}, []))
         write = self.take(ctx, dut.writes)
         if write is not None:
             self.log.append(("write", now))
@@ -444,16 +453,20 @@ class Host:
 
     def _filled(self, frame, pieces, now):
         self.sent.append(max(now + self.rng.randint(1, 20), self.sent[-1] + 1 if self.sent else 0))
-        buffer = self.rings[frame["queue"]].order.pop(0)
+        order = self.rings[frame["queue"]].order
+        buffers = [order.pop(0) for _ in range(frame["buffers"])]
         if self.quiesced:
             return
         expected, left = [], frame["length"]
-        for address, length, write in buffer.segments:
-            if write and left:
-                expected.append((address, min(length, left)))
-                left -= expected[-1][1]
+        for buffer in buffers:
+            assert left
+            before = left
+            for address, length, write in buffer.segments:
+                if write and left:
+                    expected.append((address, min(length, left)))
+                    left -= expected[-1][1]
+            buffer.filled, buffer.more = before - left, left > 0
         assert left == 0 and joined(pieces) == joined(expected)
-        buffer.filled = frame["length"]
 
 
 def slots_of(chain):

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.regs import RegisterRequest
-from hdl.stream import RegisterSlice, TlpBeat, connect_stream
+from hdl.stream import Skid, TlpBeat, connect_stream
 
 from .classify import BarMatch, RequestClassifier
 from .errors import RequestErrors
@@ -59,7 +59,7 @@ class RequestIngress(wiring.Component):
     A memory write goes to `writes` DW by DW, one a cycle; a DW without enabled bytes goes nowhere. A request that wants
     a completion goes to `nonposted` once every DW of the writes before it has been taken, so whoever takes it cannot
     overtake one. What is refused is swallowed to its last beat and told to `errors`. Latency from `cq` to
-    `writes.valid` or `nonposted.valid`: 2 cycles. `cq` stands still only while `writes` or `nonposted` does.
+    `writes.valid` or `nonposted.valid`: 1 cycle. `cq` stands still only while `writes` or `nonposted` does.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class RequestIngress(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.slice = arriving = RegisterSlice(TlpBeat(self.width))
+        m.submodules.skid = arriving = Skid(TlpBeat(self.width))
         connect_stream(m, wiring.flipped(self.cq), arriving.i)
         busy = Signal()
         beat = Signal(TlpBeat(self.width))

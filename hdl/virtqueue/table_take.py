@@ -160,7 +160,7 @@ class TableTake(wiring.Component):
     def _run(self, m):
         """Queues to be looked at: something arrived, there is space again, or a turn ended early (`_again`)."""
         m.submodules.space_run = space = RunQueue(self.queues, self.queue_bits)
-        m.submodules.run = run = RunQueue(self.queues, self.queue_bits)
+        m.submodules.run = run = RunQueue(self.queues, self.queue_bits, through=True)
         # Registers on the second way in and on the way out keep paths short. No turn is over before the next is here.
         waits, waiting, free = Signal(), Signal(self.queue_bits), Signal()
         m.d.comb += run.o.ready.eq(~self._due)

@@ -19,8 +19,8 @@ class OrderLists(wiring.Component):
 
     Flags with several writers are the parity of one bit per writer, each in a memory of its own.
 
-    From `retired` to `ready`: no cycle for a cursor that ends a transaction, if no walk is under way; otherwise 1 and the
-    walk's steps.
+    From `retired` to `ready`: no cycle for a cursor that ends a transaction, if no walk is under way; otherwise 1, and
+    the walk's steps.
 
     Parameters
     ----------

@@ -26,8 +26,8 @@ class Used(wiring.Component):
     Takes a completion every 2 cycles, for one queue or any mix. From a completion that ends its run (`behind` = 0) to
     the TLP's first beat: 4 cycles. TLPs are built at a beat a cycle. Nothing is dropped except by `discard`.
 
-    A TLP counts as published when the posted path reports it `accepted`: `notify` tells of it at once, the position query
-    and `published` one cycle later. Up to `FLIGHTS` TLPs may be begun and not yet taken from `notify`.
+    A TLP counts as published when the posted path reports it `accepted`: `notify` tells of it at once, `published` and
+    the position query one cycle later. Up to `FLIGHTS` TLPs may be begun and not yet taken from `notify`.
 
     After reset and after `clear` the state of every queue is written, one queue a cycle: nothing is taken meanwhile.
 

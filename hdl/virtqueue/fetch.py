@@ -22,8 +22,8 @@ class Fetch(wiring.Component):
     Everything that happens to a queue is an event that reads, changes and writes its state in one cycle, and so does
     the end of a decision; no event is applied during a decision. So there are never two views of a queue, and no
     wake-up falls between: what comes during a decision is looked at after it. A decision takes 3 cycles, and one more
-    after another fetch; doorbell to `reads`: 4 cycles. Doorbells of disabled queues are forgotten when their turn comes;
-    before `live` they are kept.
+    after another fetch; doorbell to `reads`: 4 cycles. Doorbells of disabled queues are forgotten when their turn
+    comes; before `live` they are kept.
 
     A doorbell sets `kick`, and only a fetch that has no other before it under way clears it: this one and all that
     follow see whatever was published before that doorbell. A doorbell after that fetch makes us look again at the

@@ -21,7 +21,7 @@ class Fetch(wiring.Component):
 
     Everything that happens to a queue is an event that reads, changes and writes its state in one cycle, and so does
     the end of a decision; no event is applied during a decision. So there are never two views of a queue, and no
-    wake-up falls between: what comes during a decision is looked at after it. A decision takes 3 cycles, and one more
+    wake-up falls between: what comes during a decision is looked at after it. A decision takes 3 cycles, and two more
     after another fetch; doorbell to `reads`: 4 cycles. Doorbells of disabled queues are forgotten when their turn
     comes; before `live` they are kept.
 
@@ -143,6 +143,10 @@ class Fetch(wiring.Component):
             react.event_index.eq(self.event_index),
             self.switch.valid.eq(apply & react.switch),
         ]
+        # A queue that has to wait is pushed a cycle later, when no decision ends.
+        woken = Signal(Pulse(self.queue_bits))
+        m.d.comb += run.push.eq(woken)
+        m.d.sync += [woken.valid.eq(0), woken.queue.eq(event_queue)]
         m.d.sync += yields.eq((event_last | apply) & ~run.o.ready & run.o.valid & may_start)
         with m.If(self.reads.ready):
             m.d.sync += self.reads.valid.eq(0)
@@ -159,7 +163,7 @@ class Fetch(wiring.Component):
                         with m.If(may_start & ~run.o.valid):
                             m.next = "CUT"
                         with m.Else():
-                            m.d.comb += [run.push.valid.eq(1), run.push.queue.eq(event_queue)]
+                            m.d.sync += woken.valid.eq(1)
                 with m.Else():
                     m.d.comb += [chosen.eq(run.o.payload), chosen_state.eq(waiting.data)]
                     with m.If(run.o.valid & may_start):

@@ -66,7 +66,6 @@ class FetchSize(wiring.Component):
         # Step 1: distances
         to_ring_end, to_told, window = Signal(16), Signal(16), Signal(16)
         filled, held_size = Signal(self.slot_bits), Signal(16)
-        batch, part = Signal(6), Signal(6)      # the most, and what is taken of more
         # Whether what may be fetched ends at the position told: in the same pass; else the ring's end is nearer.
         cut, is_cut = Signal(), state.telling & (state.told.wrap == state.wrap)
         m.d.sync += [
@@ -74,14 +73,17 @@ class FetchSize(wiring.Component):
             held_size.eq(size),
             window.eq(Mux(state.wrap == self.used.wrap, size, 0) + self.used.index - state.index),
             filled.eq(state.slot - self.emptied),
+        ]
+        # Step 2: the smallest
+        batch, part = Signal(6), Signal(6)      # the most, and what is taken of more
+        m.d.comb += [
             batch.eq(1 << self.batch_level),
             # Up to a multiple of the batch: ring areas stand on its boundaries, and so each fetch is one request.
-            part.eq((1 << self.batch_level) - state.index[:self.batch_level]),
+            part.eq((1 << self.batch_level) - self.held.index[:self.batch_level]),
         ]
         for level in range(LEAST_LEVEL, self.batch_level):
-            with m.If(state.level == level):
-                m.d.sync += [batch.eq(1 << level), part.eq(1 << level)]
-        # Step 2: the smallest
+            with m.If(self.held.level == level):
+                m.d.comb += [batch.eq(1 << level), part.eq(1 << level)]
         ring, to_end = Signal(6), Signal(16)
         short, whole = Signal(), Signal()
         m.d.comb += [

@@ -19,7 +19,8 @@ class OrderLists(wiring.Component):
 
     Flags with several writers are the parity of one bit per writer, each in a memory of its own.
 
-    From `retired` to `ready`: 1 cycle, if no other walk is under way.
+    From `retired` to `ready`: no cycle for a cursor that ends a transaction, if no walk is under way; otherwise 1, and
+    the walk's steps.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class OrderLists(wiring.Component):
         m = Module()
         self._memories(m)
         self._append(m)
-        self._walk(m, self._retire(m))
+        self._walk(m, *self._retire(m))
         m.d.comb += [
             self.following.eq(self._read(m, self.links, self.tag)),
             self.behind.eq(self._read(m, self.tails, self.domain).tag != self.last_tag),
@@ -120,7 +121,7 @@ class OrderLists(wiring.Component):
         })
 
     def _retire(self, m):
-        """Returns a stream of cursors that have retired: {tag, domain}."""
+        """Returns a stream of cursors that have retired: {tag, domain}, and beside it what was opened."""
         retired = self.retired.payload
         record = self._read(m, self.tags, retired.tag)
         own = self._read(m, self.ends, retired.tag).watched
@@ -134,12 +135,12 @@ class OrderLists(wiring.Component):
             cursors.valid.eq(self.retired.valid & watched),
             cursors.payload.tag.eq(retired.tag), cursors.payload.domain.eq(record.domain),
         ]
-        return cursors
+        return cursors, record
 
-    def _walk(self, m, cursors):
+    def _walk(self, m, cursors, cursor_record):
         """Walk on from each retired cursor, one tag a cycle."""
         here = Signal(cursors.payload.shape(), name="here")
-        walking = Signal()
+        walking, told = Signal(), Signal()      # `here` was a cursor and is told of already
         tail = self._read(m, self.tails, here.domain)
         record = self._read(m, self.tags, here.tag)
         following = self._read(m, self.links, here.tag)
@@ -153,11 +154,11 @@ class OrderLists(wiring.Component):
             next_retired.eq((self._read(m, self.tags, following).generation
                              == self._read(m, self.ends, following).generation)
                             | (retired.valid & (retired.payload.tag == following))),
-            self.ready.valid.eq(steps & record.ends),
-            self.ready.payload.domain.eq(here.domain), self.ready.payload.last.eq(here.tag),
-            self.ready.payload.first.eq(record.first), self.ready.payload.beats.eq(record.beats),
-            self.ready.payload.long.eq(record.long),
         ]
+        source = Mux(walking, record.as_value(), cursor_record.as_value())
+        place = Mux(walking, here.as_value(), cursors.payload.as_value())
+        self._tell(m, data.View(record.shape(), source), data.View(here.shape(), place),
+                   Mux(walking, steps & ~told, cursors.valid))
         self._write(m, self.emptied, steps & at_tail, here.domain,
                     {"cursor": ~self._read(m, self.emptied, here.domain).cursor})
         self._write(m, self.watches, steps & ~at_tail & ~next_retired, following,
@@ -168,10 +169,20 @@ class OrderLists(wiring.Component):
         straight = Signal()
         m.d.comb += [waiting.w_data.eq(cursors.payload), waiting.w_en.eq(cursors.valid & ~straight)]
         with m.If(steps & ~at_tail & next_retired):
-            m.d.sync += here.tag.eq(following)
+            m.d.sync += [here.tag.eq(following), told.eq(0)]
         with m.Elif(steps | ~walking):
             m.d.comb += [waiting.r_en.eq(1), straight.eq(~waiting.r_rdy)]
             m.d.sync += [
                 here.eq(Mux(waiting.r_rdy, waiting.r_data, cursors.payload.as_value())),
                 walking.eq(waiting.r_rdy | cursors.valid),
+                told.eq(~walking),
             ]
+
+    def _tell(self, m, record, place, here):
+        """If a transaction ends `here`, it is ready."""
+        ready = self.ready.payload
+        m.d.comb += [
+            self.ready.valid.eq(here & record.ends),
+            ready.domain.eq(place.domain), ready.last.eq(place.tag),
+            ready.first.eq(record.first), ready.beats.eq(record.beats), ready.long.eq(record.long),
+        ]

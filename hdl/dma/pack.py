@@ -15,8 +15,9 @@ class Packer(wiring.Component):
     """Joins the bytes of a transaction's rows without gaps.
 
     The bytes that do not fill a beat wait in the *residue*. It is given out when the next row brings more than fits,
-    or when the transaction ends; so no row ever causes more than one beat, and a row a cycle is taken. What is left at
-    a transaction's end goes out in the next cycle, beside the first row of the next transaction, which never needs to.
+    when a row makes it `whole`, or when the transaction ends; so no row ever causes more than one beat, and a row a
+    cycle is taken. What is left at a transaction's end goes out in the next cycle, beside the first row of the next
+    transaction, which never needs to.
 
     From `row` to `o_<client>`: 2 cycles, or 3 for what is left at the end. `advance` is 0, and everything stands, while
     a beat is refused.
@@ -83,8 +84,8 @@ class Packer(wiring.Component):
             beat.data.eq(Mux(ended, residue, merged)),
             beat.bytes.eq(Mux(ended, count, Mux(overflows, full, row.total))),
             beat.first.eq(~begun | (row.first & ~ended)),
-            beat.last.eq(ended | ~overflows),
-            gives.eq(ended | (valid & (overflows | row.last))),
+            beat.last.eq(ended | (row.last & ~overflows)),
+            gives.eq(ended | (valid & (overflows | row.whole | row.last))),
         ]
         with m.If(self.advance):
             with m.If(valid):

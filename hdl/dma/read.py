@@ -37,8 +37,8 @@ class ReadEngine(wiring.Component):
     - A read that does not succeed is delivered with a status, as many bytes as asked for, and undefined data.
     - A transaction takes at most `part_requests` requests and `part_bytes` bytes, or it may never find tags enough.
 
-    Latency: command to request 3 cycles (4 where clients share a splitter), last completion beat to first `ReadBeat`
-    8 cycles, 9 for more than one beat. One request, one completion, one row and one beat a cycle.
+    Latency: command to request 2 cycles (3 where clients share a splitter), last completion beat to first `ReadBeat`
+    7 cycles, 8 where its bytes lie across two rows. One request, one completion, one row and one beat a cycle.
 
     Parameters
     ----------

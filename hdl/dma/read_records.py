@@ -134,6 +134,7 @@ class ReadRow(data.StructLayout):
     rotate : bytes by which the row is rotated towards higher lanes
     held : bytes of this transaction that the residue holds before this row, 0 to a beat
     total : `held` and the bytes of this row
+    whole : the row completes a beat and its transaction goes on, so that beat need not wait for what follows
     first, last : ends of the transaction
     domain, status, behind, context : of the transaction, as in `ReadBeat`; `status` and `behind` valid with `last`
     """
@@ -141,5 +142,5 @@ class ReadRow(data.StructLayout):
     def __init__(self, width, pair_bits):
         beat = width // 8
         super().__init__({"rotate": range(beat), "held": range(beat + 1), "total": range(2 * beat + 1),
-                          "first": 1, "last": 1, "domain": DomainLayout(pair_bits), "status": ReadStatus,
+                          "whole": 1, "first": 1, "last": 1, "domain": DomainLayout(pair_bits), "status": ReadStatus,
                           "behind": 1, "context": CONTEXT_BITS})

@@ -60,6 +60,8 @@ class RowReader(wiring.Component):
         active, long, first = Signal(), Signal(), Signal()
         worst = Signal(ReadStatus)        # of the slots read before this one
         held = Signal(range(beat + 1))    # bytes that the packer holds of this transaction
+        whole = Signal()
+        late = Signal()                   # beside this row the packer gives what is left of the transaction before
 
         row_last, ends, reads = Signal(), Signal(), Signal()
         start, count = Signal(2), Signal(range(beat + 1))
@@ -71,6 +73,7 @@ class RowReader(wiring.Component):
             start.eq(Mux(self.row == 0, geometry.offset, 0)),
             count.eq(Mux(row_last, geometry.top, beat) - start),
             total.eq(held + count),
+            whole.eq((total == beat) & ~row_last & ~late),
             status_now.eq(Mux(status.as_value() > worst.as_value(), status, worst)),
             self.enable.eq(self.advance),
             self.release.valid.eq(active & self.advance & row_last),
@@ -84,6 +87,7 @@ class RowReader(wiring.Component):
             m.d.sync += [
                 self.valid.eq(reads),
                 self.rows.rotate.eq(held - start), self.rows.held.eq(held), self.rows.total.eq(total),
+                self.rows.whole.eq(whole), late.eq(reads & ends & (late | (total > beat))),
                 self.rows.first.eq(first), self.rows.last.eq(ends), self.rows.domain.eq(self.domain),
                 self.rows.status.eq(status_now), self.rows.behind.eq(self.behind),
                 self.rows.context.eq(closing.context),
@@ -92,7 +96,7 @@ class RowReader(wiring.Component):
             m.d.sync += [
                 self.row.eq(self.row + 1),
                 # What is left after a full beat, or a full beat if nothing is left but something was there.
-                held.eq(Cat(total[:bits], ~total[:bits].any() & total.any())), first.eq(0),
+                held.eq(Cat(total[:bits], ~total[:bits].any() & total.any() & ~whole)), first.eq(0),
             ]
             with m.If(row_last):
                 m.d.sync += [self.row.eq(0), self.slot.eq(self.following), worst.eq(status_now)]

@@ -41,7 +41,7 @@ def requests_of(address, length, shift):
 class Splitter(wiring.Component):
     """Cuts pieces at every aligned block of the request size, and thereby at 4 KiB.
 
-    Latency 2 cycles, one request a cycle, without a gap between pieces. A piece of no bytes is one request of no bytes.
+    Latency 1 cycle, one request a cycle, without a gap between pieces. A piece of no bytes is one request of no bytes.
 
     Parameters
     ----------
@@ -74,14 +74,16 @@ class Splitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        piece = Signal(self.i.payload.shape())
-        held = Signal()
+        rest = Signal(self.i.payload.shape())
+        held = Signal()                # a piece is begun, and `rest` is what is left of it
+        piece = Signal.like(rest)
 
         mask = Signal(range(self.read_bytes))
         m.d.sync += mask.eq((1 << request_shift(self.read_bytes, self.max_read_request)) - 1)
         room = Signal(range(self.read_bytes + 1))
         ends = Signal()
         m.d.comb += [
+            piece.eq(Mux(held, rest.as_value(), self.i.payload.as_value())),
             room.eq(mask - (piece.address[:len(mask)] & mask) + 1),
             ends.eq(piece.length <= room),
         ]
@@ -91,14 +93,15 @@ class Splitter(wiring.Component):
         moves = Signal()
         m.d.comb += [
             moves.eq(~valid | self.o.ready),
-            self.i.ready.eq(~held | (moves & ends)),
+            self.i.ready.eq(moves & ~held),
             self.o.payload.eq(request),
             self.o.valid.eq(valid),
             self.busy.eq(held | valid),
         ]
         with m.If(moves):
             m.d.sync += [
-                valid.eq(held),
+                valid.eq(held | self.i.valid),
+                held.eq((held | self.i.valid) & ~ends),
                 request.domain.queue.eq(piece.queue),
                 request.domain.client.eq(piece.client),
                 request.address.eq(piece.address),
@@ -106,10 +109,9 @@ class Splitter(wiring.Component):
                 request.last.eq(piece.last & ends),
                 request.more.eq(piece.more & piece.last & ends),
                 request.context.eq(piece.context),
+                rest.eq(piece),
                 # On to the next block.
-                piece.length.eq(piece.length - room),
-                piece.address.eq(Cat(C(0, 7), ((piece.address | mask)[7:64] + 1)[:57])),
+                rest.length.eq(piece.length - room),
+                rest.address.eq(Cat(C(0, 7), ((piece.address | mask)[7:64] + 1)[:57])),
             ]
-        with m.If(self.i.ready):
-            m.d.sync += [piece.eq(self.i.payload), held.eq(self.i.valid)]
         return m

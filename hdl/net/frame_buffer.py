@@ -13,7 +13,7 @@ class FrameBuffer(wiring.Component):
     """Store and forward: rows of a frame are written one by one and can be read only once the frame is committed.
 
     So a frame comes out in consecutive cycles if the reader takes it so. One row written and one read a cycle; a row
-    committed in one cycle is offered 3 cycles later. A row's place is free again when it enters the output stages.
+    committed in one cycle is offered 2 cycles later, by the memory's output register. A row's place is free again then.
 
     Parameters
     ----------
@@ -68,18 +68,15 @@ class FrameBuffer(wiring.Component):
         with m.If(self.commit):
             m.d.sync += committed.eq(after)
 
-        fetched = Signal()   # the memory's output register holds a row
-        to_output = ~self.o.valid | self.o.ready
-        to_fetch = ~fetched | to_output
+        to_fetch = ~self.o.valid | self.o.ready
         available = read != committed
         m.d.comb += [
             reader.addr.eq(read), reader.en.eq(to_fetch),
-            self.empty.eq(~available & ~fetched & ~self.o.valid),
+            self.o.payload.eq(reader.data),
+            self.empty.eq(~available & ~self.o.valid),
         ]
         with m.If(to_fetch):
-            m.d.sync += fetched.eq(available)
+            m.d.sync += self.o.valid.eq(available)
             with m.If(available):
                 m.d.sync += read.eq(read + 1)
-        with m.If(to_output):
-            m.d.sync += [self.o.valid.eq(fetched), self.o.payload.eq(reader.data)]
         return m

@@ -29,7 +29,7 @@ class Transmit(wiring.Component):
     A frame starts on the wire only when it is inside entirely, so `eth_tx_tvalid` stays high to its last beat. A packet
     that the `PacketJudge` finds not good never starts; its buffer is given back all the same, since its bytes have been
     read. Of a packet whose read was discarded there is no completion. One beat a cycle; from the last beat in to the
-    first beat on the wire 5 cycles, to the completion 2.
+    first beat on the wire 4 cycles, to the completion 2.
 
     Parameters
     ----------

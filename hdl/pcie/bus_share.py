@@ -5,13 +5,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.regs import RegisterBus, RegisterRequest
-from hdl.stream import RegisterSlice, connect_stream
+from hdl.stream import Skid, connect_stream
 
 __all__ = ["BusShare"]
 
 
 class BusShare(wiring.Component):
-    """Gives the register bus to posted writes first, one DW at a time; latency 1 cycle, one request a cycle.
+    """Gives the register bus to posted writes first, one DW at a time; latency 0, one request a cycle.
 
     So that an endless run of writes does not hold up reads for ever, a waiting access of the other user goes after
     `PATIENCE` writes in a row. The answers are all for the other user, who must always take them: then writes depend on
@@ -33,7 +33,7 @@ class BusShare(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.slice = out = RegisterSlice(RegisterRequest)
+        m.submodules.skid = out = Skid(RegisterRequest)
         connect_stream(m, out.o, wiring.flipped(self.bus.request))
         connect_stream(m, wiring.flipped(self.bus.response), wiring.flipped(self.nonposted.response))
         writes = Signal(range(self.PATIENCE + 1))   # in a row, while the other waits

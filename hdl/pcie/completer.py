@@ -32,7 +32,7 @@ class Completer(wiring.Component):
 
     Writes are executed as they arrive, one DW a cycle; requests that want a completion in order of arrival, never ahead
     of an earlier write. A write waits for nothing but the bus, except behind a request that finds `cq_np_depth` others
-    waiting; nothing waits for `messages`. Latency from `cq` to `bus` for a write: 3 cycles.
+    waiting; nothing waits for `messages`. Latency from `cq` to `bus` for a write: 1 cycle.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.regs import RegisterRequest
-from hdl.stream import RegisterSlice, TlpBeat, connect_stream
+from hdl.stream import Skid, TlpBeat, connect_stream
 
 from .classify import BarMatch, RequestClassifier
 from .errors import RequestErrors
@@ -59,7 +59,7 @@ class RequestIngress(wiring.Component):
     A memory write goes to `writes` DW by DW, one a cycle; a DW without enabled bytes goes nowhere. A request that wants
     a completion goes to `nonposted` once every DW of the writes before it has been taken, so whoever takes it cannot
     overtake one. What is refused is swallowed to its last beat and told to `errors`. Latency from `cq` to
-    `writes.valid` or `nonposted.valid`: 2 cycles. `cq` stands still only while `writes` or `nonposted` does.
+    `writes.valid` or `nonposted.valid`: 1 cycle. `cq` stands still only while `writes` or `nonposted` does.
 
     Parameters
     ----------
@@ -99,11 +99,12 @@ class RequestIngress(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.slice = arriving = RegisterSlice(TlpBeat(self.width))
+        m.submodules.skid = arriving = Skid(TlpBeat(self.width))
         connect_stream(m, wiring.flipped(self.cq), arriving.i)
         busy = Signal()
         beat = Signal(TlpBeat(self.width))
         opening = Signal()             # the beat carries the header, and none of it has gone out
+        more = Signal()                # DWs of the beat behind the lowest
         address = Signal(self.size_bits - 2)
         writing = Signal()
         wanting = Signal()             # a completion
@@ -112,7 +113,7 @@ class RequestIngress(wiring.Component):
         done = Signal()
         with m.If(busy):
             with m.If(writing):
-                self._write(m, beat, verdict.header, address, opening, done)
+                self._write(m, beat, more, verdict.header, address, opening, done)
             with m.Elif(wanting & opening):
                 m.d.comb += [self.nonposted.valid.eq(1), done.eq(self.nonposted.ready)]
             with m.Else():
@@ -124,7 +125,7 @@ class RequestIngress(wiring.Component):
             m.d.sync += [
                 busy.eq(arriving.o.valid),
                 Value.cast(beat).eq(Value.cast(arriving.o.p)),
-                opening.eq(arriving.o.p.first),
+                opening.eq(arriving.o.p.first), more.eq(arriving.o.p.keep[1:].any()),
             ]
             with m.If(arriving.o.valid & arriving.o.p.first):
                 m.d.sync += [
@@ -169,15 +170,14 @@ class RequestIngress(wiring.Component):
                          judged.errors.poisoned.eq(message.poisoned)]
         return judged
 
-    def _write(self, m, beat, header, address, opening, done):
+    def _write(self, m, beat, more, header, address, opening, done):
         """Give the lowest DW of the beat to the bus, then move the others down."""
         request = data.View(MemoryRequest(), header)
-        rest = beat.keep[1:]
         last = Signal()
         strobe = Signal(4)
         step = Signal()
         m.d.comb += [
-            last.eq(beat.last & ~rest.any()),
+            last.eq(beat.last & ~more),
             strobe.eq(Mux(opening, request.first_be, Mux(last, request.last_be, 0xf))),
             self.writes.valid.eq(beat.keep[0] & strobe.any()),
             self.writes.p.write.eq(1),
@@ -185,7 +185,10 @@ class RequestIngress(wiring.Component):
             self.writes.p.data.eq(beat.data[:32]),
             self.writes.p.strobe.eq(strobe),
             step.eq(self.writes.ready | ~self.writes.valid),
-            done.eq(step & ~rest.any()),
+            done.eq(step & ~more),
         ]
         with m.If(step):
-            m.d.sync += [address.eq(address + 1), opening.eq(0), beat.data.eq(beat.data >> 32), beat.keep.eq(rest)]
+            m.d.sync += [
+                address.eq(address + 1), opening.eq(0), beat.data.eq(beat.data >> 32), beat.keep.eq(beat.keep >> 1),
+                more.eq(beat.keep[2:].any()),
+            ]

@@ -1,5 +1,8 @@
 """Merging all that the device asks of the host onto `rq`."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -13,7 +16,8 @@ __all__ = ["RequestMux"]
 class RequestMux(wiring.Component):
     """Merges posted sources and reads, whole TLPs at a time, in turn, without a cycle between TLPs.
 
-    Two stages and a register slice: a beat taken from a source is on `rq` 2 cycles later. A source starts a TLP only if
+    Two stages and a register slice: a beat taken from a source is on `rq` 2 cycles later, or 1 if it is a TLP by itself
+    that comes while nothing else is there. A source starts a TLP only if
 
     - it is a message, or `bus_master_enable` is 1 (PCI Express Base 4.0, 7.5.1.1.3);
     - it is posted, or `rq_np_ready` is 1. At most 3 reads are inside when `rq_np_ready` falls; a read that may not
@@ -142,8 +146,11 @@ class RequestMux(wiring.Component):
             grant.eq(Mux(locked, last, choice)),
             grant_valid.eq(Mux(locked, (valids >> last)[0], may_start.any())),
         ]
+        alone, only, source = self._alone(m, sources, may_start)
+        straight = Signal()             # it need not be chosen, so it spares the first register
+        m.d.comb += straight.eq(alone & ~locked & ~taken_valid & slice_.i.ready)
         with m.If(take):
-            m.d.sync += [taken_valid.eq(grant_valid), taken_from.eq(grant)]
+            m.d.sync += [taken_valid.eq(grant_valid & ~straight), taken_from.eq(grant)]
             with m.If(grant_valid):
                 m.d.sync += [locked.eq(~(lasts >> grant)[0]), last.eq(grant)]
         for n, port in enumerate(sources):
@@ -157,11 +164,30 @@ class RequestMux(wiring.Component):
                 m.d.sync += under_way.eq(under_way + (granted & port.payload.last) - done[n])
                 m.d.comb += started[n].eq(under_way != 0)
 
-        m.d.comb += [slice_.i.valid.eq(taken_valid), slice_.i.payload.source.eq(taken_from)]
+        m.d.comb += [slice_.i.valid.eq(taken_valid | straight), slice_.i.payload.source.eq(taken_from)]
         merged = slice_.i.payload.beat
-        with m.Switch(taken_from):
-            for n, beat in enumerate(beats):
-                with m.Case(n):
-                    m.d.comb += merged.eq(beat)
+        with m.If(~taken_valid):
+            m.d.comb += [merged.eq(only), slice_.i.payload.source.eq(source)]
+        with m.Else():
+            with m.Switch(taken_from):
+                for n, beat in enumerate(beats):
+                    with m.Case(n):
+                        m.d.comb += merged.eq(beat)
         m.d.comb += data.View(MemoryRequest(), merged.header).requester.eq(self.requester_id)
         return taken_valid
+
+    def _alone(self, m, sources, may_start):
+        """(a single source has something, and it is a whole TLP that may start; its beat; its number)"""
+        valids = [port.valid for port in sources]
+        one, alone = Signal(), Signal()
+        beat, number = Signal(TlpBeat(self.width)), Signal(range(len(sources)))
+        only = [valid & ~Cat(other for other in valids if other is not valid).any() for valid in valids]
+        m.d.comb += [
+            one.eq(Cat(only).any()),
+            alone.eq(one & Cat(start & port.payload.last for start, port in zip(may_start, sources)).any()),
+        ]
+        m.d.comb += [
+            Value.cast(beat).eq(reduce(or_, (Mux(port.valid, port.payload.as_value(), 0) for port in sources))),
+            number.eq(reduce(or_, (Mux(port.valid, n, 0) for n, port in enumerate(sources)))),
+        ]
+        return alone, beat, number

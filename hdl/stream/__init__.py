@@ -3,7 +3,7 @@
 from .arbiter import Arbiter, rotate_priority
 from .beat import PacketBeat, TlpBeat
 from .connect import connect_stream, stream_shape
-from .queue import Queue, RegisterSlice
+from .queue import Queue, RegisterSlice, Skid
 
-__all__ = ["Arbiter", "PacketBeat", "Queue", "RegisterSlice", "TlpBeat", "connect_stream", "rotate_priority",
-           "stream_shape"]
+__all__ = ["Arbiter", "PacketBeat", "Queue", "RegisterSlice", "Skid", "TlpBeat", "connect_stream",
+           "rotate_priority", "stream_shape"]

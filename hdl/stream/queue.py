@@ -4,14 +4,15 @@ from amaranth import *
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Queue", "RegisterSlice"]
+__all__ = ["Queue", "RegisterSlice", "Skid"]
 
 
 class Queue(wiring.Component):
     """First-in first-out queue of `depth` payloads.
 
-    Latency is 1 cycle in distributed memory, 2 in block memory; throughput is one payload a cycle. `o.valid` never
-    depends on `i.valid` or `o.ready` within a cycle, nor `i.ready` on `o.ready`.
+    Latency is 1 cycle in distributed memory, 2 in block memory, and 0 in an empty one that is `through`; throughput is
+    one payload a cycle. `o.valid` never depends on `o.ready` within a cycle, nor on `i.valid` unless the queue is
+    `through`, nor `i.ready` on `o.ready`.
 
     Parameters
     ----------
@@ -21,6 +22,8 @@ class Queue(wiring.Component):
         payloads held
     block : bool or None
         use block memory with a registered output; None chooses it for more than 64 payloads
+    through : bool
+        while nothing is inside, show at `o` what is offered at `i`; not with block memory
 
     Attributes
     ----------
@@ -29,12 +32,15 @@ class Queue(wiring.Component):
         payloads inside
     """
 
-    def __init__(self, shape, depth, block=None):
+    def __init__(self, shape, depth, block=None, through=False):
         if depth < 2:
             raise ValueError(f"a queue holds at least 2 payloads, not {depth!r}: use RegisterSlice")
         self.shape = shape
         self.depth = depth
         self.block = depth > 64 if block is None else block
+        self.through = through
+        if self.through and self.block:
+            raise ValueError("a queue in block memory can't be passed through")
         super().__init__({
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),
@@ -55,6 +61,13 @@ class Queue(wiring.Component):
             storage.r_en.eq(self.o.ready),
             self.level.eq(storage.level),
         ]
+        if self.through:
+            with m.If(~storage.r_rdy):
+                m.d.comb += [
+                    Value.cast(self.o.payload).eq(self.i.payload),
+                    self.o.valid.eq(self.i.valid),
+                    storage.w_en.eq(self.i.valid & ~self.o.ready),
+                ]
         return m
 
 
@@ -93,4 +106,35 @@ class RegisterSlice(wiring.Component):
             ]
         with m.Elif(self.i.valid & self.i.ready):
             m.d.sync += [Value.cast(spare).eq(Value.cast(self.i.payload)), spare_valid.eq(1)]
+        return m
+
+
+class Skid(wiring.Component):
+    """Takes what its output refuses into a register: cuts the path of `ready` at full throughput; latency 0.
+
+    Parameters
+    ----------
+    shape : shape-like
+        payload
+    """
+
+    def __init__(self, shape):
+        self.shape = shape
+        super().__init__({
+            "i": In(stream.Signature(shape)),
+            "o": Out(stream.Signature(shape)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        held = Signal()
+        refused = Signal(self.shape)
+        m.d.comb += [
+            self.i.ready.eq(~held),
+            Value.cast(self.o.payload).eq(Mux(held, Value.cast(refused), Value.cast(self.i.payload))),
+            self.o.valid.eq(held | self.i.valid),
+        ]
+        with m.If(~held):
+            m.d.sync += Value.cast(refused).eq(Value.cast(self.i.payload))
+        m.d.sync += held.eq(self.o.valid & ~self.o.ready)
         return m

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.stream import rotate_priority
+from hdl.stream import Skid, connect_stream, rotate_priority
 
 __all__ = ["Interrupts"]
 
@@ -26,8 +26,8 @@ class Interrupts(wiring.Component):
     change whose request is still waiting.
 
     Configuration changes go first; several that come before the request make one. `rx`, `tx` and `control` take turns.
-    A notification a cycle, 1 cycle from input to `requests` or `isr_queue`; `config_change` to `isr_config` 1 cycle, to
-    `requests` 2 cycles. A request offered is final.
+    A notification a cycle; `requests` in the same cycle, `isr_queue` 1 later; `config_change` to `isr_config` 1 cycle,
+    to `requests` 2 cycles. A request offered is final.
 
     Parameters
     ----------
@@ -70,6 +70,8 @@ class Interrupts(wiring.Component):
         m = Module()
         changed = Signal()      # a configuration change waits for its request
         sources = [self.rx, self.tx, self.control]
+        m.submodules.skid = out = Skid(self.requests.payload.shape())
+        connect_stream(m, out.o, wiring.flipped(self.requests))
         last, free = Signal(range(len(sources)), init=len(sources) - 1), Signal()
         allowed = self.live & ~self.quiesce
         allow_config = self.notify_config & ~self.quiesce
@@ -77,7 +79,7 @@ class Interrupts(wiring.Component):
         choice = rotate_priority(m, waiting, last)
         vector, used = Signal(12), Signal()
         m.d.comb += [
-            free.eq(~self.requests.valid | self.requests.ready),
+            free.eq(out.i.ready),
             used.eq(free & ~changed & waiting.any()),
             # A change that waits has either just set its ISR bit, or waits for an older request.
             self.idle.eq(~self.requests.valid & ~self.isr_queue & ~self.isr_config),
@@ -93,12 +95,12 @@ class Interrupts(wiring.Component):
         with m.If(used):
             m.d.sync += last.eq(choice)
         with m.If(free):
-            m.d.sync += [
-                changed.eq(0),
-                self.requests.valid.eq(self.msix_enable & Mux(
-                    changed, allow_config & ~self.config_vector[11], used & allowed & ~vector[11])),
-                self.requests.payload.vector.eq(Mux(changed, self.config_vector, vector)),
-            ]
-        with m.If(self.config_change & allow_config):
+            m.d.sync += changed.eq(0)
+        m.d.comb += [
+            out.i.valid.eq(free & self.msix_enable & Mux(
+                changed, allow_config & ~self.config_vector[11], used & allowed & ~vector[11])),
+            out.i.payload.vector.eq(Mux(changed, self.config_vector, vector)),
+        ]
+        with m.If(self.isr_config):
             m.d.sync += changed.eq(1)
         return m

@@ -28,8 +28,8 @@ class Notify(wiring.Component):
     """Turns writes to the doorbell of a queue into `Doorbell`s.
 
     A queue's doorbell is the first DW of its page; where it lies tells the queue, the written index is not looked at.
-    Bytes 0 and 1 must be enabled; all other writes are ignored, and reads answer 0. A doorbell a cycle, latency 1
-    cycle. `depth` doorbells wait inside; the engines take them in bounded time whatever they do, so the register bus
+    Bytes 0 and 1 must be enabled; all other writes are ignored, and reads answer 0. A doorbell a cycle, latency 0.
+    `depth` doorbells wait inside; the engines take them in bounded time whatever they do, so the register bus
     never waits for the host.
 
     Parameters
@@ -61,7 +61,7 @@ class Notify(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.waiting = waiting = Queue(self.doorbell, self._depth)
+        m.submodules.waiting = waiting = Queue(self.doorbell, self._depth, through=True)
         wiring.connect(m, waiting.o, wiring.flipped(self.doorbells))
         request, response = self.bus.request, self.bus.response
         page_bits = (self.page - 1).bit_length()

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hdl.stream import RegisterSlice
+from hdl.stream import Skid
 
 from .reset import StageReset
 from .spec import Coalescing, Pulse
@@ -39,7 +39,7 @@ class Coalesce(wiring.Component):
     So a time is up to 1 µs short, as the first buffer comes within one, and up to that round long. max_packets counts
     as at most 65535, and max_usecs as at most 1.05 s: beyond, the driver is told sooner than it asked for.
 
-    A notification a cycle; latency 1 cycle. Nothing is dropped.
+    A notification a cycle; latency 0. Nothing is dropped.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Coalesce(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.out_slice = out = RegisterSlice(Notification(self.queue_bits))
+        m.submodules.out_skid = out = Skid(Notification(self.queue_bits))
         wiring.connect(m, out.o, wiring.flipped(self.notifications))
         m.submodules.counts = counts = Memory(shape=_Count, depth=1 << self.queue_bits, init=[])
         now = self._clock(m)

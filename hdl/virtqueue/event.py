@@ -74,7 +74,7 @@ class Event(wiring.Component):
     No read is begun, and no interrupt asked for, for a queue that is not enabled or, with MSI-X enabled, has no vector;
     nor while not `live` or while `quiesce`. Batches told of in such a time count as decided upon.
 
-    Takes one notification or answer a cycle. `notify` to `reads`: 2 cycles; `beats` to `interrupts`: 3 cycles. There is
+    Takes one notification or answer a cycle. `notify` to `reads`: 2 cycles; `beats` to `interrupts`: 2 cycles. There is
     a place for the answer to every read that can be under way: `beats` never waits.
 
     After reset and after `clear` the state of every queue is written, one queue a cycle.
@@ -193,7 +193,8 @@ class Event(wiring.Component):
 
     def _answers(self, m):
         """Judges what is read, and stores the verdict; returns the stream of verdicts."""
-        m.submodules.answers = answers = Queue(_Answer(self.queue_bits), max(2, self.queues), block=False)
+        m.submodules.answers = answers = Queue(_Answer(self.queue_bits), max(2, self.queues), block=False,
+                                              through=True)
         beat, answer = self.beats.payload, answers.i.payload
         structure = EventSuppression(beat.data[:EventSuppression.as_shape().size])
         good, desc = beat.status == ReadStatus.OK, Signal()

@@ -22,8 +22,9 @@ class Fetch(wiring.Component):
 
     Everything that happens to a queue is an event that reads, changes and writes its state in one cycle, and so does
     the end of a decision; no event is applied during a decision. So there are never two views of a queue, and no
-    wake-up falls between: what comes during a decision is looked at after it. A decision takes 4 cycles; doorbell to
-    `reads`: 5 cycles. Doorbells of disabled queues are forgotten when their turn comes; before `live` they are kept.
+    wake-up falls between: what comes during a decision is looked at after it. A decision takes 3 cycles, and two more
+    after another fetch; doorbell to `reads`: 4 cycles. Doorbells of disabled queues are forgotten when their turn
+    comes; before `live` they are kept.
 
     A doorbell sets `kick`, and only a fetch that has no other before it under way clears it: this one and all that
     follow see whatever was published before that doorbell. A doorbell after that fetch makes us look again at the
@@ -116,21 +117,27 @@ class Fetch(wiring.Component):
         m = Module()
         m.submodules.states = states = Memory(shape=self.state, depth=1 << self.queue_bits, init=[])
         write, read = states.write_port(), states.read_port(domain="comb")
+        waiting = states.read_port(domain="comb")       # of the queue whose turn it is
         m.submodules.run = run = RunQueue(self.queues, self.queue_bits)
         m.submodules.react = react = React(self.queue_bits, self.slot_bits, batch_level=self.batch_level,
                                            most_level=self.most_level, suppress=self.suppress)
         queue, state = Signal(self.queue_bits), Signal(self.state)
         self._descriptors = Signal(64)
-        size = self._size(m, queue, state)
+        chosen, chosen_state = Signal.like(queue), Signal.like(state)
+        size = self._size(m, chosen, chosen_state, state)
         pending, apply = Signal(), Signal()
         self._events(m, react.event, pending, apply)
-        # Events and waiting queues take turns, so that neither starves the other.
-        may_start, event_last = Signal(), Signal()
+        # Events and waiting queues take turns, so that neither starves the other. Whose turn it is was found out in the
+        # cycle before: everything else depends on it.
+        may_start, event_last, yields = Signal(), Signal(), Signal()
         event_queue = react.event.report.queue
         m.d.comb += [
             run.init.eq(self.init),
             react.state.eq(read.data), react.suppressible.eq(~self.notification_data),
-            may_start.eq(self.live & ~self.quiesce & (~self.reads.valid | self.reads.ready)),
+            # Whoever takes `reads` tells so late in the cycle: too late to choose by it.
+            may_start.eq(self.live & ~self.quiesce & ~self.reads.valid),
+            read.addr.eq(event_queue), waiting.addr.eq(run.o.payload),
+            chosen.eq(queue), chosen_state.eq(state), write.addr.eq(queue),
             self.switch.payload.queue.eq(event_queue),
             self.switch.payload.enable.eq(react.enable),
             self.switch.payload.position.index.eq(react.after.index),
@@ -138,33 +145,39 @@ class Fetch(wiring.Component):
             react.event_index.eq(self.event_index),
             self.switch.valid.eq(apply & react.switch),
         ]
+        # A queue that has to wait is pushed a cycle later, when no decision ends.
+        woken = Signal(Pulse(self.queue_bits))
+        m.d.comb += run.push.eq(woken)
+        m.d.sync += [woken.valid.eq(0), woken.queue.eq(event_queue)]
+        m.d.sync += yields.eq((event_last | apply) & ~run.o.ready & run.o.valid & may_start)
         with m.If(self.reads.ready):
             m.d.sync += self.reads.valid.eq(0)
         with m.FSM() as fsm:
             with m.State("EVENT"):
+                m.d.sync += [queue.eq(chosen), state.eq(chosen_state)]
                 with m.If(self.reset.forget):
                     m.d.comb += self.reset.forgotten.eq(1)
-                with m.Elif(pending & ~(event_last & run.o.valid & may_start)):
+                with m.Elif(pending & ~yields):
                     m.d.comb += [
-                        apply.eq(1), read.addr.eq(event_queue),
+                        apply.eq(1), chosen.eq(event_queue), chosen_state.eq(react.after),
                         write.addr.eq(event_queue), write.data.eq(react.after), write.en.eq(1),
                     ]
-                    m.d.sync += [event_last.eq(1), queue.eq(event_queue), state.eq(react.after)]
+                    m.d.sync += event_last.eq(1)
                     with m.If(react.wake):
                         with m.If(may_start & ~run.o.valid):
-                            m.next = "MEASURE"
+                            m.next = "CUT"
                         with m.Else():
-                            m.d.comb += [run.push.valid.eq(1), run.push.queue.eq(event_queue)]
-                with m.Elif(run.o.valid & may_start):
-                    m.d.comb += [read.addr.eq(run.o.payload), run.o.ready.eq(1)]
-                    m.d.sync += [event_last.eq(0), queue.eq(run.o.payload), state.eq(read.data)]
-                    m.next = "MEASURE"
-            with m.State("MEASURE"):
-                m.next = "CUT"
+                            m.d.sync += woken.valid.eq(1)
+                with m.Else():
+                    m.d.comb += [chosen.eq(run.o.payload), chosen_state.eq(waiting.data)]
+                    with m.If(run.o.valid & may_start):
+                        m.d.comb += run.o.ready.eq(1)
+                        m.d.sync += event_last.eq(0)
+                        m.next = "CUT"
             with m.State("CUT"):
                 m.next = "ISSUE"
             with m.State("ISSUE"):
-                m.d.comb += [write.addr.eq(queue), write.en.eq(1)]
+                m.d.comb += write.en.eq(1)
                 self._decide(m, queue, state, size, write.data, run)
                 m.next = "EVENT"
         with m.If(self.init.valid | self.reset.forgotten):
@@ -207,11 +220,12 @@ class Fetch(wiring.Component):
                                  held.telling.eq(doorbell.has_data & self.notification_data),
                                  held.told.index.eq(doorbell.next_off), held.told.wrap.eq(doorbell.next_wrap)]
 
-    def _size(self, m, queue, state):
+    def _size(self, m, queue, state, held):
         m.submodules.size = size = FetchSize(cache=self.cache, batch_level=self.batch_level)
         m.d.comb += [
             self.config_queue.eq(queue), self.used_queue.eq(queue), self.emptied_queue.eq(queue),
-            size.state.eq(state), size.config.eq(self.config), size.used.eq(self.used), size.emptied.eq(self.emptied),
+            size.state.eq(state), size.held.eq(held), size.config.eq(self.config), size.used.eq(self.used),
+            size.emptied.eq(self.emptied),
         ]
         m.d.sync += self._descriptors.eq(self.config.descriptors)
         return size

@@ -29,7 +29,9 @@ class FetchSize(wiring.Component):
     Attributes
     ----------
     state, config, used, emptied : In
-        of the queue, constant for 3 cycles
+        of the queue, in the first cycle
+    held : In
+        the state a cycle later
     count : Out(6)
         2 cycles later; 0 means not now
     ring_full : Out(1)
@@ -46,6 +48,7 @@ class FetchSize(wiring.Component):
         self.slot_bits = slot_bits(cache)
         super().__init__({
             "state": In(FetchState(self.slot_bits)),
+            "held": In(FetchState(self.slot_bits)),
             "config": In(QueueConfig),
             "used": In(Position),
             "emptied": In(self.slot_bits),
@@ -61,29 +64,30 @@ class FetchSize(wiring.Component):
         m = Module()
         state, size = self.state, self.config.size
         # Step 1: distances
-        to_end, window = Signal(16), Signal(16)
-        filled = Signal(self.slot_bits)
-        batch, part = Signal(6), Signal(6)      # the most, and what is taken of more
+        to_ring_end, to_told, window = Signal(16), Signal(16), Signal(16)
+        filled, held_size = Signal(self.slot_bits), Signal(16)
         # Whether what may be fetched ends at the position told: in the same pass; else the ring's end is nearer.
         cut, is_cut = Signal(), state.telling & (state.told.wrap == state.wrap)
         m.d.sync += [
-            to_end.eq(Mux(is_cut, state.told.index, size) - state.index),
-            cut.eq(is_cut),
-            self.ahead.eq(is_ahead(state.told, state)),
-            self.beyond.eq(state.told.index >= size),
+            to_ring_end.eq(size - state.index), to_told.eq(state.told.index - state.index), cut.eq(is_cut),
+            held_size.eq(size),
             window.eq(Mux(state.wrap == self.used.wrap, size, 0) + self.used.index - state.index),
             filled.eq(state.slot - self.emptied),
+        ]
+        # Step 2: the smallest
+        batch, part = Signal(6), Signal(6)      # the most, and what is taken of more
+        m.d.comb += [
             batch.eq(1 << self.batch_level),
             # Up to a multiple of the batch: ring areas stand on its boundaries, and so each fetch is one request.
-            part.eq((1 << self.batch_level) - state.index[:self.batch_level]),
+            part.eq((1 << self.batch_level) - self.held.index[:self.batch_level]),
         ]
         for level in range(LEAST_LEVEL, self.batch_level):
-            with m.If(state.level == level):
-                m.d.sync += [batch.eq(1 << level), part.eq(1 << level)]
-        # Step 2: the smallest
-        ring = Signal(6)
+            with m.If(self.held.level == level):
+                m.d.comb += [batch.eq(1 << level), part.eq(1 << level)]
+        ring, to_end = Signal(6), Signal(16)
         short, whole = Signal(), Signal()
         m.d.comb += [
+            to_end.eq(Mux(cut, to_told, to_ring_end)),
             ring.eq(Mux(to_end > window, window, to_end)),
             short.eq((to_end >= 32) & (window >= 32)),
             whole.eq((to_end <= batch) & (to_end <= window)),
@@ -93,6 +97,8 @@ class FetchSize(wiring.Component):
             self.ends.eq(whole & ~cut),
             self.reaches.eq(whole & cut),
             self.ring_full.eq(window == 0),
+            self.ahead.eq(is_ahead(self.held.told, self.held)),
+            self.beyond.eq(self.held.told.index >= held_size),
         ]
         with m.If(filled > self.cache - batch):
             m.d.sync += self.count.eq(0)

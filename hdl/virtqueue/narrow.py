@@ -22,8 +22,8 @@ class Batch(data.StructLayout):
 class Narrow(wiring.Component):
     """Stores fetches whole and hands out their descriptors one by one.
 
-    A batch is offered when its last beat, which carries the status, has arrived: 1 cycle after it. Its first descriptor
-    is offered no later than in the cycle after that, the others one a cycle. The descriptors of a batch must be
+    A batch is offered with its last beat, which carries the status, if nothing is inside. Its first descriptor is
+    offered no later than in the cycle after that, the others one a cycle. The descriptors of a batch must be
     taken, down to the one with `descriptor_last`, or be passed over by `skip`, one beat a cycle.
 
     Parameters
@@ -71,10 +71,11 @@ class Narrow(wiring.Component):
         m = Module()
         lanes = range(self.lanes)
         beat = data.StructLayout({"data": self.width, "lanes": lanes, "last": 1})
-        m.submodules.beats = stored = Queue(beat, 4 * self.batch_beats, block=False)
+        m.submodules.beats = stored = Queue(beat, 4 * self.batch_beats, block=False, through=True)
         # As many batches as beats: short fetches may be a beat each. Two more whose beats are not stored any more: that
         # of the beat at hand, and one whose descriptors are all taken.
-        m.submodules.batches = batches = Queue(self.batch_layout, 4 * self.batch_beats + 2, block=False)
+        m.submodules.batches = batches = Queue(self.batch_layout, 4 * self.batch_beats + 2, block=False,
+                                               through=True)
         beats = self.beats.payload
         m.d.comb += [
             stored.i.payload.data.eq(beats.data),

@@ -57,6 +57,7 @@ class Reader(wiring.Component):
     space : Out(Pulse)
         another half batch of slots is free
     elements : stream of Element out
+        straight from the cache's output register
     idle : Out(1)
         nothing is being read or waits to be taken
     """
@@ -110,8 +111,9 @@ class Reader(wiring.Component):
         # Chains and bytes of this turn. A turn that can't be ended when it should, because just then a chain arrived,
         # goes on for a chain.
         packets, bytes = Signal(range(2 * self.PACKETS)), Signal(range(2 * self.BYTES))
-        with m.If(self.elements.ready):
-            m.d.sync += self.elements.valid.eq(0)
+        m.d.comb += [
+            self.elements.payload.queue.eq(queue), self.elements.payload.chain.eq(self.cache),
+        ]
         m.d.sync += self.space.valid.eq(0)
 
         with m.FSM() as fsm:
@@ -129,18 +131,20 @@ class Reader(wiring.Component):
                 m.d.comb += self.cache_enable.eq(1)
                 with m.If(self.progress.slot != at.slot):
                     m.next = "TAKE"
-                with m.Elif(self.quiesce & (~self.elements.valid | self.elements.ready)):
-                    m.d.sync += [
-                        self.elements.valid.eq(1), self.elements.payload.abandoned.eq(1),
-                        self.elements.payload.chain.last.eq(1), self.elements.payload.queue.eq(queue),
-                    ]
+                with m.Elif(self.quiesce):
+                    m.next = "ABANDON"
+            with m.State("ABANDON"):
+                m.d.comb += [
+                    self.elements.valid.eq(1), self.elements.payload.abandoned.eq(1),
+                    self.elements.payload.chain.last.eq(1),
+                ]
+                with m.If(self.elements.ready):
                     m.next = "TURN"
             with m.State("TAKE"):
-                with m.If(~self.elements.valid | self.elements.ready):
+                m.d.comb += self.elements.valid.eq(1)
+                with m.If(self.elements.ready):
                     m.d.comb += [write.en.eq(1), self.begun.valid.eq(self.cache.last)]
                     m.d.sync += [
-                        self.elements.valid.eq(1), self.elements.payload.abandoned.eq(0),
-                        self.elements.payload.chain.eq(self.cache), self.elements.payload.queue.eq(queue),
                         at.eq(after), self.space.valid.eq((after.slot & (self.batch // 2 - 1)) == 0),
                         self.space.queue.eq(queue), packets.eq(packets + self.cache.last),
                     ]
@@ -157,7 +161,7 @@ class Reader(wiring.Component):
         with m.If(self.init.valid | self.reset.forgotten):
             m.d.comb += [write.addr.eq(Mux(self.init.valid, self.init.queue, self.reset.queue)), write.data.eq(0),
                          write.en.eq(1)]
-        m.d.comb += self.idle.eq(fsm.ongoing("TURN") & ~self.elements.valid)
+        m.d.comb += self.idle.eq(fsm.ongoing("TURN"))
         m.d.sync += self.reset.quiet.eq(fsm.ongoing("TURN") | (queue != self.reset.queue))
         return m
 

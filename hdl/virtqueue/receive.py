@@ -44,7 +44,7 @@ class Receive(wiring.Component):
     that descriptor. Inside a chain, it is read again with trust: its bits may be wrong because the line was sampled too
     early, or because the driver only maintains those of heads.
 
-    One descriptor a cycle and 2 cycles a batch. From a fetch's last beat to its first descriptor's commit: 4 cycles. A
+    One descriptor a cycle and 2 cycles a batch. From a fetch's last beat to its first descriptor's commit: 3 cycles. A
     descriptor is committed (counted in the progress) when it can be read from the cache.
 
     A batch whose read failed, or a chain longer than the ring, raises `error` and breaks the queue: nothing of it is

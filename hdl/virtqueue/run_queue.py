@@ -16,7 +16,7 @@ class RunQueue(wiring.Component):
     """Remembers which queues have something to be done, first come first served. Nothing is ever refused or lost.
 
     A pulse for a queue that stands in it already changes nothing; a pulse in the cycle in which that queue is taken
-    enters it again. From pulse to `o`: 1 cycle.
+    enters it again. From pulse to `o`: 1 cycle, or none if nothing stands in it and it is `through`.
 
     Whether a queue stands in it is the difference of two bits, one toggled on entry and one on leaving, so that each
     memory has one writer.
@@ -25,6 +25,7 @@ class RunQueue(wiring.Component):
     ----------
     queues : int
     queue_bits : int
+    through : bool
 
     Attributes
     ----------
@@ -36,9 +37,10 @@ class RunQueue(wiring.Component):
     o : stream out
     """
 
-    def __init__(self, queues, queue_bits):
+    def __init__(self, queues, queue_bits, *, through=False):
         self.queues = queues
         self.queue_bits = queue_bits
+        self.through = through
         super().__init__({
             "init": In(Pulse(queue_bits)),
             "push": In(Pulse(queue_bits)),
@@ -69,7 +71,7 @@ class RunQueue(wiring.Component):
             self.o.payload.eq(fifo.o.payload),
             self.o.valid.eq(fifo.o.valid & ~self.init.valid),
             fifo.o.ready.eq(self.o.ready),
-            taken.eq(self.o.valid & self.o.ready),
+            taken.eq(fifo.o.valid & ~self.init.valid & self.o.ready),
             waiting.eq(entered_in.data ^ left_in.data ^ (taken & (fifo.o.payload == queue))),
             fifo.i.payload.eq(queue),
             fifo.i.valid.eq(wanted & ~waiting),
@@ -82,4 +84,10 @@ class RunQueue(wiring.Component):
             leave.data.eq(~self.init.valid & ~left_out.data),
             leave.en.eq(self.init.valid | taken),
         ]
+        if self.through:
+            # What passes has neither entered nor left.
+            with m.If(~fifo.o.valid & ~self.init.valid):
+                m.d.comb += [
+                    self.o.payload.eq(queue), self.o.valid.eq(wanted), fifo.i.valid.eq(wanted & ~self.o.ready),
+                ]
         return m

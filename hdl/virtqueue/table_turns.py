@@ -39,7 +39,7 @@ class TableTurns(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.space_run = space = RunQueue(self.queues, self.queue_bits)
-        m.submodules.run = run = RunQueue(self.queues, self.queue_bits)
+        m.submodules.run = run = RunQueue(self.queues, self.queue_bits, through=True)
         # Registers on the second way in and on the way out keep paths short. No turn is over before the next is here.
         waits, waiting, free = Signal(), Signal(self.queue_bits), Signal()
         m.d.comb += run.o.ready.eq(~self.due)

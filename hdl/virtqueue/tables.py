@@ -21,7 +21,7 @@ class Tables(wiring.Component):
     """Takes the ring descriptors of each queue in their order and makes elements of them, which the walker takes out
     of a cache here: a direct descriptor is one, a table as many as it has entries.
 
-    Tables are read, many at once; what comes behind a table in the ring waits for it. Latency 4 cycles for a direct
+    Tables are read, many at once; what comes behind a table in the ring waits for it. Latency 3 cycles for a direct
     descriptor, a cycle each; for more see `TableTake` and `TableStore`.
 
     Parameters

@@ -28,9 +28,9 @@ class Used(wiring.Component):
     Takes a completion every 2 cycles, for one queue or any mix. From a completion that ends its run (`behind` = 0) to
     the TLP's first beat: 4 cycles. TLPs are built at a beat a cycle. Nothing is dropped except by `discard`.
 
-    A TLP counts as published when the posted path reports it `accepted`, one cycle later: only then the position
-    query, `published` and `notify` tell of it, and of a packet of several buffers only when all of them are. Up to
-    `FLIGHTS` TLPs may be begun and not yet taken from `notify`.
+    A TLP counts as published when the posted path reports it `accepted`: `notify` tells of it at once, `published` and
+    the position query one cycle later, and of a packet of several buffers only when all of them are. Up to `FLIGHTS`
+    TLPs may be begun and not yet taken from `notify`.
 
     After reset and after `clear` the state of every queue is written, one queue a cycle: nothing is taken meanwhile.
 
@@ -142,7 +142,8 @@ class Used(wiring.Component):
     def _publish(self, m, builder, walk):
         """Follows TLPs from their beginning to the notification; returns whether there are none."""
         m.submodules.flights = flights = Queue(Published(self.queue_bits), self.FLIGHTS)
-        m.submodules.notifications = notifications = Queue(Published(self.queue_bits), self.FLIGHTS)
+        m.submodules.notifications = notifications = Queue(Published(self.queue_bits), self.FLIGHTS,
+                                                           through=True)
         m.submodules.positions = positions = Memory(shape=Position, depth=1 << self.queue_bits, init=[])
         write, query = positions.write_port(), positions.read_port(domain="comb")
         flight = flights.o.payload

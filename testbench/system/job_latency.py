@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cocotb
 
+from model.formats import DESC_BYTES
 from testbench.system.bench import Bench
 from testbench.system.case import settings
 from testbench.system.job_bench import driver_options
@@ -25,12 +26,14 @@ async def _transmit(bench, nic, probe, frame):
     await nic.send(frame)
     await _rest(bench)
     wire = bench.mac.captured[sent].first
-    rang = probe.doorbells[0]
+    queue = nic.transmitters[0]
+    rang = next(cycle for cycle, address in probe.doorbells if address == queue.doorbell_at)
     data = probe.last("read", "tx", before=wire)
     reads = [data]
+    ring = range(queue.ring.descriptors, queue.ring.descriptors + queue.ring.size * DESC_BYTES)
     for label in ("table", "ring"):     # each waits for the one before
         found = [r for r in probe.requests if (r.what, r.label) == ("read", label) and rang <= r.cycle < reads[-1].cycle
-                 and r.cycle + r.drawn < reads[-1].cycle]
+                 and r.cycle + r.drawn < reads[-1].cycle and (label != "ring" or r.address in ring)]
         reads += [max(found, key=lambda r: r.cycle)] if found else []
     return {"cycles": wire - rang - sum(read.drawn for read in reads), "reads": len(reads)}
 

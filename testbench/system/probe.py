@@ -13,6 +13,7 @@ class Passed(NamedTuple):
     cycle: int
     what: str
     label: str
+    address: int
     tag: int
     drawn: float = 0.0
     answered: int = 0
@@ -27,8 +28,8 @@ class Probe:
 
     Attributes
     ----------
-    doorbells : list of int
-        cycles in which a doorbell was transferred on `cq`
+    doorbells : list of (int, int)
+        cycles in which a doorbell was transferred on `cq`, and its address
     requests : list of Passed
     """
 
@@ -60,13 +61,14 @@ class Probe:
     def _on_cq(self, cycle, tlp):
         self._cq(cycle, tlp)
         if tlp.kind is Kind.MEMORY_WRITE and self._core.statistics.label_of(tlp.address) == "doorbell":
-            self.doorbells.append(cycle)
+            self.doorbells.append((cycle, tlp.address))
 
     def _on_rq(self, cycle, tlp):
         self._rq(cycle, tlp)
         if tlp.kind in (Kind.MEMORY_READ, Kind.MEMORY_WRITE):
             what = "read" if tlp.kind is Kind.MEMORY_READ else "write"
-            self.requests.append(Passed(cycle, what, self._core.statistics.label_of(tlp.address), tlp.tag))
+            self.requests.append(Passed(cycle, what, self._core.statistics.label_of(tlp.address),
+                                        tlp.address, tlp.tag))
 
     def _on_trip(self, *args, **options):
         self._drawn_ns = self._trip(*args, **options)

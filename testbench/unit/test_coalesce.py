@@ -67,7 +67,7 @@ class Rig:
 @pytest.mark.parametrize("packets, usecs", [(0, 0), (0, 100), (8, 0), (1, 100), (1, 1)])
 @pytest.mark.requirements("NET-186")
 def test_every_buffer(packets, usecs):
-    """Either parameter 0, or one packet: everything is due at once, and out a cycle later, unchanged."""
+    """Either parameter 0, or one packet: everything is due at once, and out in the same cycle, unchanged."""
     rig = Rig()
 
     async def scenario(ctx):
@@ -76,7 +76,7 @@ def test_every_buffer(packets, usecs):
             await rig.tell(ctx, 2, buffers, slots=3 * buffers)
     rig.run(scenario)
     assert [entry[1:] for entry in rig.out] == [(2, 3, 1), (2, 15, 1), (2, 192, 1), (2, 3, 1)]
-    assert [out[0] - taken[0] for out, taken in zip(rig.out, rig.taken)] == [1] * 4
+    assert [out[0] - taken[0] for out, taken in zip(rig.out, rig.taken)] == [0] * 4
     assert [note.next.index for note in rig.notifications] != [0] * 4
 
 
@@ -205,7 +205,6 @@ def test_quiesce_and_idle():
     async def scenario(ctx):
         await rig.set(ctx, 1, 10, 5)
         await rig.tell(ctx, 1)
-        assert not ctx.get(rig.dut.idle)
         ctx.set(rig.dut.quiesce, 1)
         await ctx.tick().repeat(3)
         for _ in range(100):

@@ -210,7 +210,7 @@ def test_latency():
     rig.run()
     when = dict(zip((name for name, _ in rig.events), rig.cycles))
     assert when["read"] - when["notify"] == 2
-    assert when["interrupt"] - when["answer"] == 3
+    assert when["interrupt"] - when["answer"] == 2
 
 
 def test_takes_a_notification_a_cycle():

@@ -276,7 +276,7 @@ def test_packets_flow_without_gaps():
 
 
 def test_latencies():
-    """Last beat to the wire 5 cycles, to the completion 2."""
+    """Last beat to the wire 4 cycles, to the completion 2."""
     bench = Bench(beats_of([bytes(76)], 512), frames=1, completions=1)
     dut, times = bench.dut, {}
 
@@ -289,7 +289,7 @@ def test_latencies():
                     times.setdefault(name, cycle)
     bench.process(watch)
     bench.run()
-    assert times["wire"] - times["beat"] == 5
+    assert times["wire"] - times["beat"] == 4
     assert times["completion"] - times["beat"] == 2
 
 

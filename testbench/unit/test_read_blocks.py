@@ -256,12 +256,11 @@ def test_order_lists_in_every_coincidence(seed, domains):
                 entry = old[0] if rng.random() < 0.6 else rng.choice(old)
                 pending.remove(entry)
                 ctx.set(dut.retired.payload, {"tag": entry[1], "generation": generation[entry[1]]})
+                done.add(entry[1])
             if ctx.get(dut.ready.valid):
                 judge(ctx.get(dut.ready.payload))
                 ready_count += 1
             await ctx.tick()
-            if retires:
-                done.add(entry[1])
         assert not pending
         assert not any(transaction["closed"] for transactions in lists.values() for transaction in transactions)
     simulate(dut, check)

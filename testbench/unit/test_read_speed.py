@@ -44,7 +44,7 @@ def test_tags_in_flight():
 
 
 @pytest.mark.parametrize("client, length, to_request, to_beat", [
-    ("data_tx", 64, 3, 8), ("data_tx", 72, 3, 9), ("fetch_rx", 64, 4, 8), ("event_tx", 4, 4, 8)])
+    ("data_tx", 64, 2, 7), ("data_tx", 72, 2, 7), ("fetch_rx", 64, 3, 7), ("event_tx", 4, 3, 7)])
 def test_latencies(client, length, to_request, to_beat):
     bench = ReadBench(ReadEngine(NicConfig(tags=64, pairs=4)), rcb=None, latency=lambda rng, request: 100)
     read = bench.ask(client, 0, [length], offsets=[0])

@@ -95,9 +95,11 @@ def test_no_cycle_between_tlps_and_in_turn():
     assert all(sorted(origin[n:n + 4]) == [0, 1, 2, 3] for n in range(0, 4 * count, 4))
 
 
-def test_latency():
-    bench = Mux([[write(0, 0, 64)]])
-    bench.get(bench.dut.rq, count=1)
+@pytest.mark.parametrize("beats, others, latency", [(1, 0, 1), (2, 0, 2), (1, 1, 2)])
+def test_latency(beats, others, latency):
+    """A TLP of one beat that comes alone spares a cycle."""
+    bench = Mux([[write(n, 0, 64 * beats)] for n in range(1 + others)])
+    bench.get(bench.dut.rq, count=beats * (1 + others))
     times = {}
 
     async def watch(ctx):
@@ -109,8 +111,8 @@ def test_latency():
                     times.setdefault(name, cycle)
     bench.process(watch)
     bench.run()
-    assert times["out"] - times["given"] == 2
-    assert times["accepted"] - times["out"] == 1
+    assert times["out"] - times["given"] == latency
+    assert times["accepted"] - times["out"] == beats * (1 + others)
 
 
 def test_accepted_only_when_transferred():

@@ -3,13 +3,14 @@
 import pytest
 from amaranth.hdl import unsigned
 
-from hdl.stream import Arbiter, PacketBeat, Queue, RegisterSlice, connect_stream
+from hdl.stream import Arbiter, PacketBeat, Queue, RegisterSlice, Skid, connect_stream
 from testbench.unit.bench import StreamBench
 
 
 @pytest.mark.parametrize("make", [lambda: RegisterSlice(unsigned(8)), lambda: Queue(unsigned(8), 4),
-                                  lambda: Queue(unsigned(8), 16, block=True)],
-                         ids=["slice", "queue", "block queue"])
+                                  lambda: Queue(unsigned(8), 16, block=True),
+                                  lambda: Queue(unsigned(8), 4, through=True), lambda: Skid(unsigned(8))],
+                         ids=["slice", "queue", "block queue", "through", "skid"])
 @pytest.mark.parametrize("stall_in, stall_out", [(0, 0), (0.5, 0), (0, 0.5), (0.4, 0.6)])
 def test_order(make, stall_in, stall_out):
     dut = make()
@@ -22,8 +23,9 @@ def test_order(make, stall_in, stall_out):
 
 
 @pytest.mark.parametrize("make", [lambda: RegisterSlice(unsigned(8)), lambda: Queue(unsigned(8), 4),
-                                  lambda: Queue(unsigned(8), 16, block=True)],
-                         ids=["slice", "queue", "block queue"])
+                                  lambda: Queue(unsigned(8), 16, block=True),
+                                  lambda: Queue(unsigned(8), 4, through=True), lambda: Skid(unsigned(8))],
+                         ids=["slice", "queue", "block queue", "through", "skid"])
 def test_full_throughput(make):
     dut = make()
     bench = StreamBench(dut, limit=110)
@@ -31,6 +33,32 @@ def test_full_throughput(make):
     got = bench.get(dut.o, count=100)
     bench.run()
     assert got == list(range(100))
+
+
+@pytest.mark.parametrize("make, latency", [
+    (lambda: RegisterSlice(unsigned(8)), 1), (lambda: Queue(unsigned(8), 4), 1),
+    (lambda: Queue(unsigned(8), 4, through=True), 0), (lambda: Skid(unsigned(8)), 0)])
+def test_latency(make, latency):
+    dut = make()
+    bench = StreamBench(dut)
+    bench.put(dut.i, [5])
+    bench.get(dut.o, count=1)
+    times = {}
+
+    async def watch(ctx):
+        for cycle in range(8):
+            _, _, given, got = await ctx.tick().sample(dut.i.valid, dut.o.valid)
+            for name, value in (("i", given), ("o", got)):
+                if value:
+                    times.setdefault(name, cycle)
+    bench.process(watch)
+    bench.run()
+    assert times["o"] - times["i"] == latency
+
+
+def test_no_queue_in_block_memory_is_through():
+    with pytest.raises(ValueError, match="block memory"):
+        Queue(unsigned(8), 4, block=True, through=True)
 
 
 @pytest.mark.parametrize("seed", range(4))

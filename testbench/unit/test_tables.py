@@ -255,7 +255,7 @@ def test_random_mixes(seed):
 
 
 def test_latency_and_rate():
-    """A direct descriptor is visible 4 cycles after it stood in the ring's cache; one a cycle, and a table every 2."""
+    """A direct descriptor is visible 3 cycles after it stood in the ring's cache; one a cycle, and a table every 2."""
     ring = Ring(width=512, descriptors=64, elements=64, batch=16, read_bytes=512, stall=0, walk=0)
     for n in range(32):
         ring.direct(0, 1, n)
@@ -270,9 +270,9 @@ def test_latency_and_rate():
     ring.script = watch
     ring.run(lambda: len(ring.reads) == 16)
     seen, done = filled.index(1), visible.index(32)
-    assert next(n for n, slot in enumerate(visible) if slot) - seen == 4
+    assert next(n for n, slot in enumerate(visible) if slot) - seen == 3
     # In turns of 16.
-    assert done - seen <= 4 + 32 + 4
+    assert done - seen <= 3 + 32 + 4
     assert ring.reads[-1][0] - ring.reads[0][0] <= 31
 
 

@@ -43,6 +43,19 @@ def test_growth_and_epochs():
     bench.run(scenario)
 
 
+def test_latency():
+    """From the doorbell to the command, and from there to that of another queue."""
+    bench = Bench(suppress=False)
+
+    async def scenario(ctx):
+        for queue in range(2):
+            await bench.doorbell(ctx, queue)
+        await ctx.tick().repeat(12)
+    bench.run(scenario)
+    # The first doorbell is taken in the third cycle, behind the initialisation of two queues.
+    assert [bench.times[0] - 3, bench.times[1] - bench.times[0]] == [4, 5]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 12, 64])
 @pytest.mark.requirements("PKD-014", "PKD-042")
 def test_ring_end_and_window(size):

@@ -10,8 +10,9 @@ from hdl.virtqueue.run_queue import RunQueue
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("queues", [1, 3, 8])
-def test_against_a_set(queues, seed):
-    dut, rng = RunQueue(queues, 3), random.Random(seed)
+@pytest.mark.parametrize("through", [False, True])
+def test_against_a_set(queues, seed, through):
+    dut, rng = RunQueue(queues, 3, through=through), random.Random(seed)
     waiting, same_cycle, taken = [], 0, 0
 
     async def body(ctx):
@@ -30,6 +31,9 @@ def test_against_a_set(queues, seed):
             ctx.set(dut.o.ready, ready)
             assert ctx.get(dut.again.ready) == (push is None)
             entering = push if push is not None else again
+            if through and not waiting and entering is not None:
+                waiting.append(entering)
+                entering = None
             assert ctx.get(dut.o.valid) == bool(waiting)
             if waiting and ready:
                 taken += 1

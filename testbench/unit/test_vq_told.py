@@ -56,7 +56,7 @@ def test_latency():
         await bench.doorbell(ctx, told=(1, 1))
         await settle(ctx)
         # The sample with the doorbell in it is one after `rung`.
-        assert bench.times[0] - (rung + 1) == 5
+        assert bench.times[0] - (rung + 1) == 4
     bench.run(scenario)
 
 

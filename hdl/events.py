@@ -16,6 +16,7 @@ COUNTERS = (
     _counter("receive.drop.bad", "frames that the MAC marked bad, and runts"),
     _counter("receive.drop.oversize", "frames longer than the mtu allows"),
     _counter("receive.drop.overflow", "frames for which the frame buffer had no room"),
+    _counter("receive.drop.filtered", "frames that the driver's filters don't let pass"),
     _counter("receive.drop.disabled", "frames that came while the device was not live"),
     _counter("transmit.frames", "frames handed to the MAC"),
     _counter("transmit.bytes", "bytes of those, without FCS", 16),

@@ -85,6 +85,7 @@ class VirtioNetNic(wiring.Component):
         self._connect_writes(m, mux, reads, writes, rx, tx, msix, control, completer)
         self._connect_frames(m, device, rx, tx, transmit, receive, writes, control)
         self._connect_control(m, device, control, rx, tx)
+        self._connect_filter(m, device, control, receive)
         self._connect_interrupts(m, device, completer, interrupts, msix, rx, tx, control)
         self._connect_life(m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts,
                            control)
@@ -152,10 +153,11 @@ class VirtioNetNic(wiring.Component):
             control.place.exists.eq((named.role == Role.RECEIVE) | (named.role == Role.TRANSMIT)),
             control.place.transmit.eq(named.role == Role.TRANSMIT),
             control.place.queue.eq(named.index),
-            control.features.multiqueue.eq(device.features[Feature.MQ]),
-            control.features.coalescing.eq(device.features[Feature.NOTF_COAL]),
-            control.features.queue_coalescing.eq(device.features[Feature.VQ_NOTF_COAL]),
         ]
+        needed = {"multiqueue": Feature.MQ, "coalescing": Feature.NOTF_COAL, "queue_coalescing": Feature.VQ_NOTF_COAL,
+                  "receive_modes": Feature.CTRL_RX, "receive_extra": Feature.CTRL_RX_EXTRA, "vlan": Feature.CTRL_VLAN,
+                  "mac_address": Feature.CTRL_MAC_ADDR}
+        m.d.comb += [control.features[name].eq(device.features[feature]) for name, feature in needed.items()]
         settings = control.settings
         for engine, transmit in ((rx, 0), (tx, 1)):
             m.d.comb += [
@@ -164,6 +166,16 @@ class VirtioNetNic(wiring.Component):
                 engine.coalescing.max_packets.eq(settings.max_packets),
                 engine.coalescing.max_usecs.eq(settings.max_usecs),
             ]
+
+    def _connect_filter(self, m, device, control, receive):
+        connect(m, control.filter, receive.filter)
+        m.d.comb += [
+            receive.by_address.eq(device.features[Feature.CTRL_RX]),
+            receive.by_vlan.eq(device.features[Feature.CTRL_VLAN]),
+            receive.mac.eq(device.mac_shown),
+            device.set_mac.eq(control.mac_change.valid),
+            device.new_mac.eq(control.mac_change.mac),
+        ]
 
     def _connect_reads(self, m, reads, rx, tx, transmit, control, completer):
         for engine, suffix in ((rx, "rx"), (tx, "tx")):
@@ -249,6 +261,7 @@ class VirtioNetNic(wiring.Component):
             receive.frames.ready.eq(rx.frames.ready),
             rx.frames.p.queue.eq(receive.frames.p.queue),
             rx.frames.p.length.eq(receive.frames.p.length),
+            rx.frames.p.unwanted.eq(receive.frames.p.unwanted),
             receive.verdicts.valid.eq(rx.verdicts.valid),
             rx.verdicts.ready.eq(receive.verdicts.ready),
             receive.verdicts.p.accept.eq(rx.verdicts.p.accept),
@@ -305,6 +318,7 @@ class VirtioNetNic(wiring.Component):
             "receive_drop_bad": receive.dropped_bad | receive.dropped_runt,
             "receive_drop_oversize": receive.dropped_oversize,
             "receive_drop_overflow": receive.dropped_overflow,
+            "receive_drop_filtered": no_buffer & (cause == DropCause.FILTERED),
             "receive_drop_disabled": receive.dropped_disabled | (no_buffer & (cause == DropCause.DISABLED)),
             "transmit_frames": transmit.sent,
             "transmit_bytes": Mux(transmit.sent, transmit.sent_bytes, 0),

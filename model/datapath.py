@@ -13,6 +13,7 @@ import numpy as np
 from model import formats
 from model.coalescing import Coalescing
 from model.control import ControlCommands
+from model.filter import ReceiveFilter
 from model.steering import Steering
 from model.virtqueue import PackedQueue, RingFeatures
 
@@ -46,16 +47,18 @@ class Datapath:
         VIRTIO_F_IN_ORDER it only decides how many buffers a used descriptor stands for
     suppress : tell the driver to leave out doorbells while a queue is being worked on
     interrupt : called with the vector of a queue whose driver wants to know of used buffers
+    config : DeviceConfig
     clock : see Coalescing; then `step` is to be called now and then though it returned False
 
     Attributes
     ----------
     wire : called with each frame sent; None drops them
     steering : Steering
+    filter : ReceiveFilter
     """
 
-    def __init__(self, memory, counters, *, mtu, max_frame, rx_buffer, order, suppress, interrupt, pairs=1,
-                 clock=None):
+    def __init__(self, memory, counters, *, mtu, max_frame, rx_buffer, order, suppress, interrupt, config,
+                 pairs=1, clock=None):
         self._memory = memory
         self._counters = counters
         self._pairs = pairs
@@ -66,6 +69,7 @@ class Datapath:
         self._order = order
         self._suppress = suppress
         self._interrupt = interrupt
+        self._config = config
         self.wire = None
         self.stop()
 
@@ -76,6 +80,7 @@ class Datapath:
         self._control = None
         self._coalescing = Coalescing(self._clock)
         self.steering = Steering(self._pairs)
+        self.filter = ReceiveFilter(0, self._config.mac)
 
     def start(self, queues, features):
         """`queues`: index → QueueRegisters of the enabled ones."""
@@ -86,7 +91,9 @@ class Datapath:
         self._features = RingFeatures.of(features)
         self._multiqueue = formats.has_feature(features, formats.Feature.NET_MQ)
         self._control = formats.control_queue(features, self._pairs)
-        self._commands = ControlCommands(features, self.steering, self._coalescing, self._carries_frames)
+        self.filter = ReceiveFilter(features, self._config.mac)
+        self._commands = ControlCommands(features, steering=self.steering, coalescing=self._coalescing,
+                                         filter=self.filter, config=self._config, is_enabled=self._carries_frames)
         for index, registers in queues.items():
             self.start_queue(index, registers)
 
@@ -126,6 +133,8 @@ class Datapath:
             self._counters["rx_runt"] += 1
         elif len(frame) > self._mtu + formats.ETHERNET_HEADER + formats.VLAN_TAG * vlan_tags:
             self._counters["rx_oversize"] += 1
+        elif not self.filter.wants(frame):
+            self._counters["rx_filtered"] += 1
         elif len(frame) + sum(len(waiting) for queue in self._queues.values()
                               for waiting in queue.backlog) > self._rx_buffer:
             self._counters["rx_overflow"] += 1

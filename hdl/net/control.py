@@ -2,23 +2,30 @@
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..dma.spec import ReadBeat, ReadCommand
 from ..stream import TlpBeat
 from ..virtqueue.spec import EngineFeatures, QueueConfig
 from .control_coalescing import Coalescing, QueueEnable, QueueLookup
 from .control_commands import Commands
+from .control_mac import Addresses, MacChange
 from .control_memory import ControlMemory
 from .control_multiqueue import Multiqueue
+from .control_receive import ReceiveModes
 from .control_ring import ControlRing
 from .control_spec import CoalescingSettings, ControlClass, ControlFeatures, ControlInterrupt
+from .control_vlan import Vlans
+from .filter import FilterPort
 
 __all__ = ["Control", "HANDLERS"]
 
 
 # Class of commands → (name, component from the configuration). A component has ports `i`, `features` and `clear`.
 HANDLERS = {
+    ControlClass.RX: ("receive_modes", lambda config: ReceiveModes()),
+    ControlClass.MAC: ("addresses", lambda config: Addresses()),
+    ControlClass.VLAN: ("vlans", lambda config: Vlans()),
     ControlClass.MQ: ("multiqueue", lambda config: Multiqueue(config.pairs)),
     ControlClass.NOTF_COAL: ("coalescing", lambda config: Coalescing(config.pairs, config.pair_bits)),
 }
@@ -51,6 +58,9 @@ class Control(wiring.Component):
         as in `Multiqueue`
     queue_enable, settings, virtqueue, place
         as in `Coalescing`
+    filter : Out(FilterPort)
+    mac_change : Out(MacChange)
+        see `Addresses`
     """
 
     def __init__(self, config):
@@ -66,6 +76,7 @@ class Control(wiring.Component):
             "active_pairs": Out(range(config.pairs + 1), init=1), "pairs_settled": In(1),
             "queue_enable": In(QueueEnable(config.pair_bits)), "settings": Out(CoalescingSettings(config.pair_bits)),
             "virtqueue": Out(16), "place": In(QueueLookup(config.pair_bits)),
+            "filter": Out(FilterPort()), "mac_change": Out(MacChange),
         })
 
     def elaborate(self, platform):
@@ -100,10 +111,14 @@ class Control(wiring.Component):
             ring.writing.eq(memory.writing), self.room.eq(memory.room), memory.accepted.eq(self.accepted),
         ]
 
-    def _connect_handlers(self, m, multiqueue, coalescing):
+    def _connect_handlers(self, m, multiqueue, coalescing, receive_modes, addresses, vlans):
+        connect(m, addresses.addresses, flipped(self.filter.addresses))
         m.d.comb += [
             self.active_pairs.eq(multiqueue.active_pairs),
             multiqueue.settled.eq(self.pairs_settled | self.quiesce),
             coalescing.enable.eq(self.queue_enable), self.settings.eq(coalescing.settings),
             self.virtqueue.eq(coalescing.virtqueue), coalescing.place.eq(self.place),
+            self.filter.modes.eq(receive_modes.modes), self.filter.vlan.eq(vlans.change),
+            self.filter.begin.eq(addresses.begin), self.filter.commit.eq(addresses.commit),
+            self.filter.too_many.eq(addresses.too_many), self.mac_change.eq(addresses.change),
         ]

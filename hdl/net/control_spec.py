@@ -6,8 +6,9 @@ Source: OASIS Virtual I/O Device (VIRTIO) Version 1.4, section "Network Device /
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["ControlClass", "MultiqueueCommand", "CoalescingCommand", "Ack", "ControlFeatures", "Reply", "ROOM_BITS",
-           "HandlerPort", "CoalescingSettings", "Place", "UsedBuffer", "ControlInterrupt"]
+__all__ = ["ControlClass", "ReceiveCommand", "MacCommand", "VlanCommand", "MultiqueueCommand", "CoalescingCommand",
+           "Ack", "ControlFeatures", "Reply", "ROOM_BITS", "HandlerPort", "CoalescingSettings", "Place", "UsedBuffer",
+           "ControlInterrupt"]
 
 
 class ControlClass(enum.Enum, shape=8):
@@ -22,6 +23,28 @@ class ControlClass(enum.Enum, shape=8):
     HASH_TUNNEL = 7
     STATS = 8
     RSS_CTX = 9
+
+
+class ReceiveCommand(enum.Enum, shape=8):
+    """Commands of class RX."""
+    PROMISC = 0
+    ALLMULTI = 1
+    ALLUNI = 2
+    NOMULTI = 3
+    NOUNI = 4
+    NOBCAST = 5
+
+
+class MacCommand(enum.Enum, shape=8):
+    """Commands of class MAC."""
+    TABLE_SET = 0
+    ADDR_SET = 1
+
+
+class VlanCommand(enum.Enum, shape=8):
+    """Commands of class VLAN."""
+    ADD = 0
+    DEL = 1
 
 
 class MultiqueueCommand(enum.Enum, shape=8):
@@ -47,10 +70,14 @@ class Ack(enum.Enum, shape=8):
 
 class ControlFeatures(data.Struct):
     """Negotiated features that commands depend on, constant while the device is live: VIRTIO_NET_F_MQ, NOTF_COAL,
-    VQ_NOTF_COAL."""
+    VQ_NOTF_COAL, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_MAC_ADDR."""
     multiqueue: 1
     coalescing: 1
     queue_coalescing: 1
+    receive_modes: 1
+    receive_extra: 1
+    vlan: 1
+    mac_address: 1
 
 
 class Reply(data.Struct):

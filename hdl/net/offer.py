@@ -16,10 +16,11 @@ IDLE_CYCLES = 4
 
 
 class FrameInfo(data.StructLayout):
-    """A frame that waits for its verdict: `queue` local index; `length` bytes, virtio_net_hdr included."""
+    """A frame that waits for its verdict: `queue` local index; `length` bytes, virtio_net_hdr included; `unwanted`
+    by the filter."""
 
     def __init__(self, pair_bits):
-        super().__init__({"queue": pair_bits, "length": 16})
+        super().__init__({"queue": pair_bits, "length": 16, "unwanted": 1})
 
 
 class FrameOffer(wiring.Component):
@@ -42,8 +43,8 @@ class FrameOffer(wiring.Component):
     ----------
     ended, kept : In(1); length : In(16)
         a frame has ended; it is in the buffer, with so many bytes and a header
-    chosen : In(1); queue : In(pair_bits)
-        the queue of a frame was chosen
+    chosen, unwanted : In(1); queue : In(pair_bits)
+        the queue of a frame was chosen; the filter's word on it
     active_pairs : In(range(pairs + 1))
     engine_idle : In(1)
         who takes the frames has none under way; at the latest 3 cycles after it took one this is 0
@@ -62,7 +63,7 @@ class FrameOffer(wiring.Component):
         self.pair_bits = pair_bits
         self.depth = depth
         super().__init__({
-            "ended": In(1), "kept": In(1), "length": In(16), "chosen": In(1), "queue": In(pair_bits),
+            "ended": In(1), "kept": In(1), "length": In(16), "chosen": In(1), "unwanted": In(1), "queue": In(pair_bits),
             "active_pairs": In(range(pairs + 1)), "engine_idle": In(1), "settled": Out(1, init=1),
             "frames": Out(stream.Signature(FrameInfo(pair_bits))), "behind": Out(1),
             "flush": In(1), "idle": Out(1),
@@ -84,7 +85,7 @@ class FrameOffer(wiring.Component):
         m.d.comb += [
             waiting.i.valid.eq(known & ~straight), waiting.i.payload.eq(info),
             waiting.o.ready.eq(go),
-            waited.length.eq(waiting.o.payload.length), waited.queue.eq(self._active(waiting.o.payload.queue)),
+            waited.eq(waiting.o.payload), waited.queue.eq(self._active(waiting.o.payload.queue)),
             following.eq(Mux(waiting.o.valid, waited, info)),
             self.frames.valid.eq(offered & ~self.flush), self.frames.payload.eq(first),
         ]
@@ -113,14 +114,16 @@ class FrameOffer(wiring.Component):
     def _pair_up(self, m, info, known):
         shape = data.StructLayout({"kept": 1, "length": 16})
         m.submodules.ends = ends = Queue(shape, ENDED)
-        early, early_queue = Signal(), Signal(self.pair_bits)   # the queue of a frame that hasn't ended
+        # What was chosen for a frame that hasn't ended.
+        early, early_queue, early_unwanted = Signal(), Signal(self.pair_bits), Signal()
         both = (self.chosen | early) & ends.o.valid
         m.d.comb += [
             ends.i.valid.eq(self.ended), ends.i.payload.kept.eq(self.kept), ends.i.payload.length.eq(self.length),
             ends.o.ready.eq(both),
             known.eq(both & ends.o.payload.kept),
             info.queue.eq(Mux(early, self._active(early_queue), self.queue)), info.length.eq(ends.o.payload.length),
+            info.unwanted.eq(Mux(early, early_unwanted, self.unwanted)),
         ]
         m.d.sync += early.eq((self.chosen | early) & ~ends.o.valid)
         with m.If(self.chosen):
-            m.d.sync += early_queue.eq(self.queue)
+            m.d.sync += [early_queue.eq(self.queue), early_unwanted.eq(self.unwanted)]

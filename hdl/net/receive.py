@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..stream import PacketBeat, Queue
+from .filter import FilterPort, ReceiveFilter
 from .flow import SentFlow
 from .frame_buffer import FrameBuffer
 from .header import HeaderInsert, ReceiveHeader
@@ -60,6 +61,8 @@ class Receive(wiring.Component):
         `FrameOffer`
     sent : In(SentFlow(pair_bits))
         a frame was sent, see `Steer`
+    by_address, by_vlan : In(1); mac : In(48); filter : In(FilterPort)
+        see `ReceiveFilter`; unwanted frames are offered too, and marked
     frames : Out(stream(FrameInfo(pair_bits)))
     behind : Out(1)
         while `frames` is valid: another frame waits behind that one
@@ -69,9 +72,9 @@ class Receive(wiring.Component):
         header and bytes of the accepted frames
     flush : In(1)
     idle : Out(1)
-        no complete frame inside, and flows forgotten after `clear`
+        no complete frame inside, and flows and filters forgotten after `clear`
     clear : In(1)
-        forget the flows
+        forget the flows and what the filters know
     received, received_bytes : Out
         pulse: a frame was stored; its bytes
     dropped_disabled, dropped_bad, dropped_runt, dropped_oversize, dropped_overflow : Out(1)
@@ -89,6 +92,7 @@ class Receive(wiring.Component):
             "mtu": In(16), "enable": In(1),
             "active_pairs": In(range(config.pairs + 1)), "engine_idle": In(1), "pairs_settled": Out(1),
             "sent": In(SentFlow(config.pair_bits)),
+            "by_address": In(1), "by_vlan": In(1), "mac": In(48), "filter": In(FilterPort()),
             "frames": Out(stream.Signature(FrameInfo(config.pair_bits))), "behind": Out(1),
             "verdicts": In(stream.Signature(Verdict)),
             "data": Out(stream.Signature(PacketBeat(config.width))),
@@ -111,9 +115,10 @@ class Receive(wiring.Component):
             buffer.write.eq(ingest.write), buffer.row.eq(ingest.row),
             buffer.commit.eq(ingest.commit), buffer.abort.eq(ingest.abort),
         ]
-        steer, offer = self._offer(m, ingest, buffer.rows)
+        steer, filter, offer = self._offer(m, ingest, buffer.rows)
         verdicts, insert = self._deliver(m, buffer)
-        m.d.comb += self.idle.eq(buffer.empty & offer.idle & ~verdicts.o.valid & insert.idle & ~steer.clearing)
+        m.d.comb += self.idle.eq(buffer.empty & offer.idle & ~verdicts.o.valid & insert.idle & ~steer.clearing
+                                 & ~filter.clearing)
         for cause in DROP_CAUSES:
             m.d.comb += getattr(self, f"dropped_{cause}").eq(getattr(ingest, f"dropped_{cause}"))
         m.d.sync += [self.received.eq(ingest.commit), self.received_bytes.eq(ingest.bytes)]
@@ -124,20 +129,25 @@ class Receive(wiring.Component):
         config = self.config
         m.submodules.parser = parser = HeaderParser(config.width)
         m.submodules.steer = steer = Steer(config.pairs, config.pair_bits, config.flow_entries)
+        m.submodules.filter = filter = ReceiveFilter()
         # Two more frames may stand in the buffer's output stages.
         m.submodules.offer = offer = FrameOffer(config.pairs, config.pair_bits, rows + 2)
         wiring.connect(m, offer.frames, wiring.flipped(self.frames))
+        wiring.connect(m, wiring.flipped(self.filter), filter.port)
         m.d.comb += [
             parser.beat.eq(ingest.row), parser.taken.eq(ingest.seen),
             steer.valid.eq(parser.valid), steer.headers.eq(parser.headers),
+            filter.headers.eq(parser.headers), filter.clear.eq(self.clear),
+            filter.by_address.eq(self.by_address), filter.by_vlan.eq(self.by_vlan), filter.mac.eq(self.mac),
             steer.sent.eq(self.sent), steer.active_pairs.eq(self.active_pairs), steer.clear.eq(self.clear),
             offer.ended.eq(ingest.seen & ingest.row.last), offer.kept.eq(ingest.commit),
             offer.length.eq(ingest.bytes + self.header_bytes),
-            offer.chosen.eq(steer.chosen), offer.queue.eq(steer.queue), offer.active_pairs.eq(self.active_pairs),
+            offer.chosen.eq(steer.chosen), offer.queue.eq(steer.queue), offer.unwanted.eq(filter.unwanted),
+            offer.active_pairs.eq(self.active_pairs),
             offer.engine_idle.eq(self.engine_idle), self.pairs_settled.eq(offer.settled),
             offer.flush.eq(self.flush), self.behind.eq(offer.behind),
         ]
-        return steer, offer
+        return steer, filter, offer
 
     def _deliver(self, m, buffer):
         """Rows of the head frame by its verdict: behind a header to `data`, or nowhere."""

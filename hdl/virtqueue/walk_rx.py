@@ -24,9 +24,9 @@ class WalkReceive(wiring.Component):
     device-writable count nothing. The used descriptor has the id of the last element and the frame's length, and comes
     out when the packet was `packet_sent`.
 
-    A frame is dropped, and nothing consumed, if its queue is not enabled, the device not `live` or in `quiesce`; if the
-    next chain is too small; or if there is none. While `looking` says that one may be about to come, a frame
-    waits for it, up to `PATIENCE` cycles.
+    A frame is dropped, and nothing consumed, if its queue is not enabled, the device not `live` or in `quiesce`; if it
+    is `unwanted`; if the next chain is too small; or if there is none. While `looking` says that one may be about to
+    come, a frame waits for it, up to `PATIENCE` cycles.
 
     Parameters
     ----------
@@ -136,6 +136,8 @@ class WalkReceive(wiring.Component):
             with m.State("CHOOSE"):
                 with m.If(~usable):
                     self._drop(m, DropCause.DISABLED)
+                with m.Elif(frame.unwanted):
+                    self._drop(m, DropCause.FILTERED)
                 with m.Elif(whole & self.cache.last):
                     self._single(m)
                 with m.Elif(whole | partial):

@@ -4,7 +4,7 @@ Source: VIRTIO Version 1.4, section "Control Virtqueue".
 """
 
 from model import formats
-from model.formats import ControlClass, Feature, MqCommand, NotfCoalCommand
+from model.formats import ControlClass, Feature, MacCommand, MqCommand, NotfCoalCommand, RxCommand, VlanCommand
 from testbench.driver.area import Area
 from testbench.driver.framing import Framing
 from testbench.driver.platform import DeviceError, DriverError
@@ -98,6 +98,25 @@ class ControlQueue(Virtqueue):
         """VQ_PAIRS_SET. See `Nic.set_pairs` for what belongs to it."""
         await self.command(ControlClass.MQ, MqCommand.VQ_PAIRS_SET, pairs.to_bytes(2, "little"),
                            feature=Feature.NET_MQ, **how)
+
+    async def set_receive_mode(self, mode, on=True, **how):
+        """Switch a mode of receiving, an `RxCommand`, on or off."""
+        feature = Feature.NET_CTRL_RX if mode <= RxCommand.ALLMULTI else Feature.NET_CTRL_RX_EXTRA
+        await self.command(ControlClass.RX, mode, bytes([on]), feature=feature, **how)
+
+    async def set_addresses(self, unicast=(), multicast=(), **how):
+        """MAC_TABLE_SET: addresses to receive besides the card's own."""
+        await self.command(ControlClass.MAC, MacCommand.TABLE_SET, formats.mac_table(unicast, multicast),
+                           feature=Feature.NET_CTRL_RX, **how)
+
+    async def set_mac(self, mac, **how):
+        """MAC_ADDR_SET. See `Nic.set_mac`."""
+        await self.command(ControlClass.MAC, MacCommand.ADDR_SET, mac, feature=Feature.NET_CTRL_MAC_ADDR, **how)
+
+    async def set_vlan(self, vlan, on=True, **how):
+        """Receive frames of a VLAN, or don't."""
+        await self.command(ControlClass.VLAN, VlanCommand.ADD if on else VlanCommand.DEL, vlan.to_bytes(2, "little"),
+                           feature=Feature.NET_CTRL_VLAN, **how)
 
     async def set_coalescing(self, direction, packets, usecs, **how):
         """Notify of used buffers after so many packets or microseconds; of all queues of `direction`, "rx" or "tx"."""

@@ -211,6 +211,11 @@ class Nic:
         await self.control.set_pairs(pairs)
         self.active_pairs = pairs
 
+    async def set_mac(self, mac):
+        """With VIRTIO_NET_F_CTRL_MAC_ADDR: the card has another address."""
+        await self.control.set_mac(mac)
+        self.mac = await self.virtio.read_config("mac")
+
     # Events
 
     def _queue_interrupt(self, index):

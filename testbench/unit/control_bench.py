@@ -16,7 +16,7 @@ from testbench.unit.packed_ring import INDIRECT, PackedRing
 
 __all__ = ["ControlBench", "Buffer", "ALL"]
 
-ALL = ("multiqueue", "coalescing", "queue_coalescing")
+ALL = ("multiqueue", "coalescing", "queue_coalescing", "receive_modes", "receive_extra", "vlan", "mac_address")
 RING, DRIVER_AREA, DEVICE_AREA, HEAP, MEMORY = 0x1000, 0x800, 0x900, 0x20000, 1 << 20
 UNTOUCHED = 0xee
 
@@ -89,6 +89,8 @@ class ControlBench:
         self.outstanding, self.replies = {}, []
         self.interrupts, self.reads, self.settings = 0, [], {}
         self.active_seen = []
+        self.modes, self.table, self.mac, self.vlans = 0, None, None, set()      # as told to the filter
+        self.building, self.filter_seen = None, []
         self.checks = True       # what comes back is judged
 
     # What the driver does
@@ -137,19 +139,20 @@ class ControlBench:
             self.outstanding[(yield from steps).id] = buffer
         return run()
 
+    def _fits(self, buffer):
+        return (1 if buffer.indirect else len(buffer.elements)) <= self.ring.free
+
     def _drive(self, ctx):
         """A step of the driver."""
         if self.publishing is None and self.waiting:
-            buffer = self.waiting[0]
-            if (1 if buffer.indirect else len(buffer.elements)) <= self.ring.free:
-                self.waiting.pop(0)
-                self.publishing = self._publish(buffer)
+            if self._fits(self.waiting[0]):
+                self.publishing = self._publish(self.waiting.pop(0))
         elif self.publishing is not None:
             try:
                 next(self.publishing)
             except StopIteration:
                 self.publishing = None
-                if not self.waiting or self.rng.random() < 0.5 or not self.ring.free:
+                if not self.waiting or self.rng.random() < 0.5 or not self._fits(self.waiting[0]):
                     self.doorbells.append(self.now + self.rng.randint(0, 20))
         used = self.ring.poll()
         if used is not None:
@@ -171,6 +174,7 @@ class ControlBench:
         assert sorted(mine[:-8]) == sorted(zip(buffer.writable, expected)), "where they belong, once"
         assert [address for address, _ in mine[-8:]] == list(range(slot, slot + 8))
         assert self.active_seen.pop(0) == self.oracle.active, "in effect when the buffer is used"
+        assert self.filter_seen.pop(0) == self.oracle.filter(), f"in effect when the buffer is used (seed {self.seed})"
         self.replies.append((buffer, content[:length]))
 
     # One cycle of everything
@@ -217,9 +221,29 @@ class ControlBench:
         settings = ctx.get(dut.settings)
         if settings.valid:
             self.settings[2 * settings.queue + settings.transmit] = (settings.max_packets, settings.max_usecs)
+        self._watch_filter(ctx)
         await ctx.tick()
         ctx.set(dut.beats.valid, 0)
         self.now += 1
+
+    def _watch_filter(self, ctx):
+        """What the receive filter is told in this cycle."""
+        port, ready = self.dut.filter, self.rng.random() >= self.stall
+        ctx.set(port.addresses.ready, ready)
+        self.modes = ctx.get(port.modes.as_value())
+        if ctx.get(port.begin):
+            self.building = []
+        if ready and ctx.get(port.addresses.valid):
+            self.building.append(ctx.get(port.addresses.payload).to_bytes(6, "little"))
+        if ctx.get(port.commit):
+            assert ready
+            many = ctx.get(port.too_many)
+            self.table, self.building = (self.building, [bool(many & 1), bool(many & 2)]), None
+        change, vlan = ctx.get(self.dut.mac_change), ctx.get(port.vlan)
+        if change.valid:
+            self.mac = change.mac.to_bytes(6, "little")
+        if vlan.valid:
+            (self.vlans.add if vlan.add else self.vlans.discard)(vlan.vlan)
 
     def _serve_reads(self, ctx, now):
         dut = self.dut
@@ -271,6 +295,7 @@ class ControlBench:
         changes = [(header.high + n, beat.data >> 8 * n & 0xff) for n in range(8) if enables >> n & 1]
         if header.length == 2:
             self.active_seen.append(ctx.get(self.dut.active_pairs))
+            self.filter_seen.append((self.modes, self.table, self.mac, frozenset(self.vlans)))
         return changes
 
     def quiet(self):
@@ -298,3 +323,4 @@ class ControlBench:
         applied = {queue: self.settings.get(queue, (0, 0)) for queue in self.oracle.settings}
         assert applied == self.oracle.settings
         assert ctx.get(self.dut.active_pairs) == self.oracle.active
+        assert (self.modes, self.table, self.mac, frozenset(self.vlans)) == self.oracle.filter()

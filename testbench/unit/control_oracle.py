@@ -2,11 +2,12 @@
 
 import struct
 
-__all__ = ["ControlOracle", "OK", "ERR", "MQ", "NOTF_COAL", "pairs_set", "coalesce_all", "coalesce_queue",
-           "ask_queue"]
+__all__ = ["ControlOracle", "OK", "ERR", "RX", "MAC", "VLAN", "MQ", "NOTF_COAL", "pairs_set", "coalesce_all",
+           "coalesce_queue", "ask_queue", "receive_mode", "table_set", "mac_set", "vlan_set"]
 
 OK, ERR = b"\0", b"\1"
-MQ, NOTF_COAL = 4, 6
+RX, MAC, VLAN, MQ, NOTF_COAL = 0, 1, 2, 4, 6
+LISTED = 64      # addresses of each kind
 TX_SET, RX_SET, VQ_SET, VQ_GET = range(4)
 
 
@@ -26,6 +27,22 @@ def ask_queue(virtqueue, reserved=0):
     return struct.pack("<BBHH", NOTF_COAL, VQ_GET, virtqueue, reserved)
 
 
+def receive_mode(number, on):
+    return bytes([RX, number, on])
+
+
+def table_set(*kinds):
+    return bytes([MAC, 0]) + b"".join(len(kind).to_bytes(4, "little") + b"".join(kind) for kind in kinds)
+
+
+def mac_set(mac):
+    return bytes([MAC, 1]) + mac
+
+
+def vlan_set(add, vlan):
+    return struct.pack("<BBH", VLAN, 0 if add else 1, vlan)
+
+
 class ControlOracle:
     """State behind the control queue.
 
@@ -33,13 +50,25 @@ class ControlOracle:
     ----------
     pairs : max_virtqueue_pairs
     enabled : virtqueues that are enabled
-    features : names among "multiqueue", "coalescing", "queue_coalescing"
+    features : names of `ControlFeatures`
+
+    Attributes
+    ----------
+    modes : switched on, bit per command of class RX
+    table : addresses, and which kinds are too many, as told last; None before
+    mac : set last, or None
+    vlans : set
     """
 
     def __init__(self, pairs, enabled, features):
         self.pairs, self.enabled, self.features = pairs, set(enabled), set(features)
         self.active = 1
         self.settings = {queue: (0, 0) for queue in range(2 * pairs)}
+        self.modes, self.table, self.mac, self.vlans = 0, None, None, set()
+
+    def filter(self):
+        """What the filter must have been told by now."""
+        return self.modes, self.table, self.mac, frozenset(self.vlans)
 
     def answer(self, command, room):
         """Device-writable bytes that `command` gets; with no room for a byte it has no effect."""
@@ -54,7 +83,48 @@ class ControlOracle:
             return self._all(number == TX_SET, data)
         if group == NOTF_COAL:
             return self._queue(number, data, room)
+        if group == RX:
+            return self._mode(number, data)
+        if group == MAC:
+            return self._address(data) if number == 1 else self._table(data) if number == 0 else ERR
+        if group == VLAN:
+            return self._vlan(number, data)
         return ERR
+
+    def _mode(self, number, data):
+        feature = "receive_modes" if number < 2 else "receive_extra"
+        if feature not in self.features or number > 5 or data not in (b"\0", b"\1"):
+            return ERR
+        self.modes = self.modes & ~(1 << number) | data[0] << number
+        return OK
+
+    def _table(self, data):
+        kinds, rest = [], data
+        for _ in range(2):
+            if len(rest) < 4:
+                return ERR
+            end = 4 + 6 * int.from_bytes(rest[:4], "little")
+            if len(rest) < end:
+                return ERR
+            kinds.append([rest[at:at + 6] for at in range(4, end, 6)])
+            rest = rest[end:]
+        if rest or "receive_modes" not in self.features:
+            return ERR
+        many = [len(kind) > LISTED for kind in kinds]
+        self.table = [address for kind, is_many in zip(kinds, many) if not is_many for address in kind], many
+        return OK
+
+    def _address(self, data):
+        if "mac_address" not in self.features or len(data) != 6:
+            return ERR
+        self.mac = data
+        return OK
+
+    def _vlan(self, number, data):
+        if "vlan" not in self.features or number > 1 or len(data) != 2 or data[1] >> 4:
+            return ERR
+        (self.vlans.discard if number else self.vlans.add)(int.from_bytes(data, "little"))
+        return OK
 
     def _pairs(self, number, data):
         if "multiqueue" not in self.features or number != 0 or len(data) != 2:

@@ -142,3 +142,32 @@ def test_generation_and_value_change_together(delay):
         assert await bus.read(ctx, 6, size=2) == 0
         assert ctx.get(dut.generation) == (generation + 1) % 256
     simulate(body)
+
+
+@pytest.mark.requirements("NET-139", "BAS-015", "PCI-027")
+def test_address_set_by_the_driver():
+    """It shows at once, with a new generation and without a notification; reset brings the strap's back."""
+    async def body(ctx, dut, bus):
+        async def shown():
+            return await bus.read(ctx, 0) | await bus.read(ctx, 4, size=2) << 32
+
+        async def pulse(name):
+            ctx.set(getattr(dut, name), 1)
+            await ctx.tick()
+            ctx.set(getattr(dut, name), 0)
+            assert not ctx.get(dut.changed)
+        assert await shown() == STRAPS["mac"]
+        generation = ctx.get(dut.generation)
+        ctx.set(dut.new_mac, 0x0102_0304_0506)
+        ctx.set(dut.mac, 0)
+        await pulse("set_mac")
+        assert await shown() == 0x0102_0304_0506 == ctx.get(dut.mac_shown)
+        assert ctx.get(dut.generation) == (generation + 1) % 256
+        ctx.set(dut.new_mac, 0)
+        await ctx.tick().repeat(3)
+        assert await shown() == 0x0102_0304_0506
+        assert ctx.get(dut.generation) == (generation + 1) % 256
+        await pulse("clear")
+        assert await shown() == STRAPS["mac"] == ctx.get(dut.mac_shown)
+        assert ctx.get(dut.generation) == (generation + 2) % 256
+    simulate(body)

@@ -8,7 +8,16 @@ is answered VIRTIO_NET_ERR and changes nothing; one without a writable byte is n
 from functools import partial
 
 from model import formats
-from model.formats import ControlClass, Feature, MacCommand, MqCommand, NotfCoalCommand, RxCommand, VlanCommand
+from model.formats import (
+    AnnounceCommand,
+    ControlClass,
+    Feature,
+    MacCommand,
+    MqCommand,
+    NotfCoalCommand,
+    RxCommand,
+    VlanCommand,
+)
 
 __all__ = ["ControlCommands"]
 
@@ -43,6 +52,7 @@ class ControlCommands:
             (ControlClass.MAC, MacCommand.ADDR_SET): (Feature.NET_CTRL_MAC_ADDR, 6, 0, self._set_mac),
             (ControlClass.VLAN, VlanCommand.ADD): (Feature.NET_CTRL_VLAN, 2, 0, self._add_vlan),
             (ControlClass.VLAN, VlanCommand.DEL): (Feature.NET_CTRL_VLAN, 2, 0, self._remove_vlan),
+            (ControlClass.ANNOUNCE, AnnounceCommand.ACK): (Feature.NET_GUEST_ANNOUNCE, 0, 0, self._acknowledge),
             (ControlClass.MQ, MqCommand.VQ_PAIRS_SET): (Feature.NET_MQ, 2, 0, self._set_pairs),
             (ControlClass.NOTF_COAL, NotfCoalCommand.TX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_transmit),
             (ControlClass.NOTF_COAL, NotfCoalCommand.RX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_receive),
@@ -92,6 +102,10 @@ class ControlCommands:
     def _set_mac(self, data):
         self._filter.mac = data
         self._config.set_mac(data)
+        return b""
+
+    def _acknowledge(self, data):
+        self._config.acknowledge()
         return b""
 
     def _add_vlan(self, data):

@@ -6,8 +6,8 @@ Source: VIRTIO Version 1.4, section "Control Virtqueue".
 import struct
 from enum import IntEnum
 
-__all__ = ["COAL", "COAL_VQ", "COAL_VQ_GET", "NET_ERR", "NET_OK", "PAIRS_LIMIT", "ControlClass", "MacCommand",
-           "MqCommand", "NotfCoalCommand", "RxCommand", "VlanCommand", "mac_table"]
+__all__ = ["COAL", "COAL_VQ", "COAL_VQ_GET", "NET_ERR", "NET_OK", "PAIRS_LIMIT", "AnnounceCommand", "ControlClass",
+           "MacCommand", "MqCommand", "NotfCoalCommand", "RxCommand", "VlanCommand", "mac_table"]
 
 
 class ControlClass(IntEnum):
@@ -15,6 +15,7 @@ class ControlClass(IntEnum):
     RX = 0
     MAC = 1
     VLAN = 2
+    ANNOUNCE = 3
     MQ = 4
     NOTF_COAL = 6
 
@@ -39,6 +40,11 @@ class VlanCommand(IntEnum):
     """VIRTIO_NET_CTRL_VLAN_..."""
     ADD = 0
     DEL = 1
+
+
+class AnnounceCommand(IntEnum):
+    """VIRTIO_NET_CTRL_ANNOUNCE_..."""
+    ACK = 0
 
 
 class MqCommand(IntEnum):

@@ -6,9 +6,9 @@ Source: OASIS Virtual I/O Device (VIRTIO) Version 1.4, section "Network Device /
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["ControlClass", "ReceiveCommand", "MacCommand", "VlanCommand", "MultiqueueCommand", "CoalescingCommand",
-           "Ack", "ControlFeatures", "Reply", "ROOM_BITS", "HandlerPort", "CoalescingSettings", "Place", "UsedBuffer",
-           "ControlInterrupt"]
+__all__ = ["ControlClass", "ReceiveCommand", "MacCommand", "VlanCommand", "AnnounceCommand", "MultiqueueCommand",
+           "CoalescingCommand", "StatisticsCommand", "Ack", "ControlFeatures", "Reply", "ROOM_BITS", "HandlerPort",
+           "CoalescingSettings", "Place", "UsedBuffer", "ControlInterrupt"]
 
 
 class ControlClass(enum.Enum, shape=8):
@@ -47,6 +47,11 @@ class VlanCommand(enum.Enum, shape=8):
     DEL = 1
 
 
+class AnnounceCommand(enum.Enum, shape=8):
+    """Commands of class ANNOUNCE."""
+    ACK = 0
+
+
 class MultiqueueCommand(enum.Enum, shape=8):
     """Commands of class MQ."""
     VQ_PAIRS_SET = 0
@@ -62,6 +67,12 @@ class CoalescingCommand(enum.Enum, shape=8):
     VQ_GET = 3
 
 
+class StatisticsCommand(enum.Enum, shape=8):
+    """Commands of class STATS."""
+    QUERY = 0
+    GET = 1
+
+
 class Ack(enum.Enum, shape=8):
     """VIRTIO_NET_OK and VIRTIO_NET_ERR."""
     OK = 0
@@ -70,7 +81,8 @@ class Ack(enum.Enum, shape=8):
 
 class ControlFeatures(data.Struct):
     """Negotiated features that commands depend on, constant while the device is live: VIRTIO_NET_F_MQ, NOTF_COAL,
-    VQ_NOTF_COAL, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_MAC_ADDR."""
+    VQ_NOTF_COAL, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_MAC_ADDR, GUEST_ANNOUNCE,
+    DEVICE_STATS; and for the types of statistics GUEST_CSUM, CSUM, and any of HOST_TSO4, HOST_TSO6 and HOST_USO."""
     multiqueue: 1
     coalescing: 1
     queue_coalescing: 1
@@ -78,16 +90,22 @@ class ControlFeatures(data.Struct):
     receive_extra: 1
     vlan: 1
     mac_address: 1
+    announce: 1
+    statistics: 1
+    receive_checksum: 1
+    transmit_checksum: 1
+    segmentation: 1
 
 
 class Reply(data.Struct):
-    """A byte of the device-writable part; `last` ends it."""
+    """A byte of the device-writable part; `ack` says whether it is that, `last` ends the part."""
     data: 8
+    ack: 1
     last: 1
 
 
-# Device-writable bytes of a command, saturated.
-ROOM_BITS = 16
+# Device-writable bytes of a command, saturated: enough for all statistics of 513 virtqueues.
+ROOM_BITS = 17
 
 
 class HandlerPort(wiring.Signature):

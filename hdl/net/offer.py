@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..stream import Queue
+from .statistics import GROUPS, QueueEvent
 
 __all__ = ["FrameInfo", "FrameOffer"]
 
@@ -41,8 +42,8 @@ class FrameOffer(wiring.Component):
 
     Attributes
     ----------
-    ended, kept : In(1); length : In(16)
-        a frame has ended; it is in the buffer, with so many bytes and a header
+    ended, kept, lost : In(1); length : In(16)
+        a frame has ended; it is in the buffer, with so many bytes and a header; it is not, and to be told by `missed`
     chosen, unwanted : In(1); queue : In(pair_bits)
         the queue of a frame was chosen; the filter's word on it
     active_pairs : In(range(pairs + 1))
@@ -53,6 +54,8 @@ class FrameOffer(wiring.Component):
     frames : Out(stream(FrameInfo(pair_bits)))
     behind : Out(1)
         while `frames` is valid: another frame was kept behind that one
+    missed : Out(QueueEvent)
+        pulse: a `lost` frame was for that queue
     flush : In(1)
         throw away all, also what is offered
     idle : Out(1)
@@ -63,9 +66,11 @@ class FrameOffer(wiring.Component):
         self.pair_bits = pair_bits
         self.depth = depth
         super().__init__({
-            "ended": In(1), "kept": In(1), "length": In(16), "chosen": In(1), "unwanted": In(1), "queue": In(pair_bits),
+            "ended": In(1), "kept": In(1), "lost": In(1), "length": In(16),
+            "chosen": In(1), "unwanted": In(1), "queue": In(pair_bits),
             "active_pairs": In(range(pairs + 1)), "engine_idle": In(1), "settled": Out(1, init=1),
             "frames": Out(stream.Signature(FrameInfo(pair_bits))), "behind": Out(1),
+            "missed": Out(QueueEvent(pair_bits, GROUPS["rx_lost"])),
             "flush": In(1), "idle": Out(1),
         })
 
@@ -112,17 +117,22 @@ class FrameOffer(wiring.Component):
         return Mux(queue < self.active_pairs, queue, 0)
 
     def _pair_up(self, m, info, known):
-        shape = data.StructLayout({"kept": 1, "length": 16})
+        shape = data.StructLayout({"kept": 1, "lost": 1, "length": 16})
         m.submodules.ends = ends = Queue(shape, ENDED)
         # What was chosen for a frame that hasn't ended.
         early, early_queue, early_unwanted = Signal(), Signal(self.pair_bits), Signal()
         both = (self.chosen | early) & ends.o.valid
         m.d.comb += [
-            ends.i.valid.eq(self.ended), ends.i.payload.kept.eq(self.kept), ends.i.payload.length.eq(self.length),
+            ends.i.valid.eq(self.ended), ends.i.payload.kept.eq(self.kept),
+            ends.i.payload.lost.eq(self.lost), ends.i.payload.length.eq(self.length),
             ends.o.ready.eq(both),
             known.eq(both & ends.o.payload.kept),
             info.queue.eq(Mux(early, self._active(early_queue), self.queue)), info.length.eq(ends.o.payload.length),
             info.unwanted.eq(Mux(early, early_unwanted, self.unwanted)),
+        ]
+        m.d.comb += [
+            self.missed.valid.eq(both & ends.o.payload.lost & ~info.unwanted), self.missed.queue.eq(info.queue),
+            self.missed.add.drops.eq(1),
         ]
         m.d.sync += early.eq((self.chosen | early) & ~ends.o.valid)
         with m.If(self.chosen):

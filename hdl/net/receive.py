@@ -13,6 +13,7 @@ from .ingest import DROP_CAUSES, Ingest
 from .offer import FrameInfo, FrameOffer
 from .parse import HeaderParser
 from .spec import HEADER_SIZES
+from .statistics import GROUPS, QueueEvent
 from .steer import Steer
 
 __all__ = ["Receive", "Verdict"]
@@ -75,6 +76,8 @@ class Receive(wiring.Component):
         no complete frame inside, and flows and filters forgotten after `clear`
     clear : In(1)
         forget the flows and what the filters know
+    missed : Out(QueueEvent)
+        a frame that came while live for that queue was dropped here, see `FrameOffer`
     received, received_bytes : Out
         pulse: a frame was stored; its bytes
     dropped_disabled, dropped_bad, dropped_runt, dropped_oversize, dropped_overflow : Out(1)
@@ -97,6 +100,7 @@ class Receive(wiring.Component):
             "verdicts": In(stream.Signature(Verdict)),
             "data": Out(stream.Signature(PacketBeat(config.width))),
             "flush": In(1), "idle": Out(1), "clear": In(1),
+            "missed": Out(QueueEvent(config.pair_bits, GROUPS["rx_lost"])),
             "received": Out(1), "received_bytes": Out(range(config.max_frame + 1)),
             **{f"dropped_{cause}": Out(1) for cause in DROP_CAUSES},
         })
@@ -141,6 +145,7 @@ class Receive(wiring.Component):
             filter.by_address.eq(self.by_address), filter.by_vlan.eq(self.by_vlan), filter.mac.eq(self.mac),
             steer.sent.eq(self.sent), steer.active_pairs.eq(self.active_pairs), steer.clear.eq(self.clear),
             offer.ended.eq(ingest.seen & ingest.row.last), offer.kept.eq(ingest.commit),
+            offer.lost.eq(ingest.lost), self.missed.eq(offer.missed),
             offer.length.eq(ingest.bytes + self.header_bytes),
             offer.chosen.eq(steer.chosen), offer.queue.eq(steer.queue), offer.unwanted.eq(filter.unwanted),
             offer.active_pairs.eq(self.active_pairs),

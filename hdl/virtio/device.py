@@ -68,7 +68,7 @@ class VirtioDevice(wiring.Component):
         see `LifeCycle`
     mac, mtu, speed, link_up : In
         see `DeviceConfig`
-    new_mac : In(48); set_mac : In(1)
+    new_mac : In(48); set_mac, acknowledge : In(1)
         see `DeviceConfig`
     mtu_shown : Out(16); mac_shown : Out(48)
         as the driver reads them
@@ -106,6 +106,7 @@ class VirtioDevice(wiring.Component):
             "link_up": In(1),
             "new_mac": In(48),
             "set_mac": In(1),
+            "acknowledge": In(1),
             "mtu_shown": Out(16),
             "mac_shown": Out(48),
             "config_changed": Out(1),
@@ -167,6 +168,8 @@ class VirtioDevice(wiring.Component):
             device.link_up.eq(self.link_up),
             device.new_mac.eq(self.new_mac),
             device.set_mac.eq(self.set_mac),
+            device.announces.eq(common.driver_ok & common.features[Feature.GUEST_ANNOUNCE]),
+            device.acknowledge.eq(self.acknowledge),
             self.mtu_shown.eq(device.mtu_shown),
             self.mac_shown.eq(device.mac_shown),
             common.generation.eq(device.generation),

@@ -23,6 +23,9 @@ class DeviceConfig(wiring.Component):
     to the next `clear`. `speed` is taken while the link is down, so it
     stays while the driver sees the link up. The link's state follows `link_up`.
 
+    When the link comes up while `announces`, the driver is asked to send its announcements: whoever is behind the link
+    may not know it. VIRTIO_NET_S_ANNOUNCE shows with the link's state, and falls with `acknowledge` or `clear`.
+
     config_generation: a change is remembered; the first read of any part of the structure after it increments the
     count. So it can't come back to an old value, however often the configuration changes between two reads.
 
@@ -44,6 +47,10 @@ class DeviceConfig(wiring.Component):
     link_up : In(1)
     new_mac : In(48); set_mac : In(1)
         pulse: the mac is another one; a change that the driver knows of, so `changed` stays low
+    announces : In(1)
+        a driver is running that can be asked for announcements
+    acknowledge : In(1)
+        pulse: it has heard; `changed` stays low
     clear : In(1)
         pulse: the device is reset
     generation : Out(8)
@@ -65,7 +72,7 @@ class DeviceConfig(wiring.Component):
             "mtu": In(16),
             "speed": In(32),
             "link_up": In(1),
-            "new_mac": In(48), "set_mac": In(1), "clear": In(1),
+            "new_mac": In(48), "set_mac": In(1), "announces": In(1), "acknowledge": In(1), "clear": In(1),
             "generation": Out(8),
             "changed": Out(1),
             "mtu_shown": Out(16),
@@ -93,6 +100,12 @@ class DeviceConfig(wiring.Component):
         m.d.sync += [status.link_up.eq(self.link_up), self.changed.eq(changes)]
         with m.If(~status.link_up):
             m.d.sync += speed.eq(new_speed)
+        with m.If(self.clear):
+            m.d.sync += status.announce.eq(0)
+        with m.Elif(self.announces & self.link_up & ~status.link_up):
+            m.d.sync += status.announce.eq(1)
+        with m.Elif(self.acknowledge):
+            m.d.sync += status.announce.eq(0)
         m.d.comb += [
             registers.mac_low.eq(own_mac[:32]),
             registers.mac_high.eq(own_mac[32:]),
@@ -102,7 +115,7 @@ class DeviceConfig(wiring.Component):
             registers.speed.eq(speed),
             registers.duplex.eq(Duplex.FULL),
         ]
-        self._count(m, changes | self.set_mac | self.clear)
+        self._count(m, changes | self.set_mac | self.acknowledge | self.clear)
         return m
 
     def _limited(self, mtu):

@@ -152,7 +152,8 @@ class DropCause(enum.Enum, shape=3):
     FILTERED = 4    # it is unwanted
 
 
-class Verdict(data.Struct):
-    """What becomes of a frame. `cause` is NONE with `accept`."""
-    accept: 1
-    cause: DropCause
+class Verdict(data.StructLayout):
+    """What becomes of a frame. Fields: `accept`; `cause`, NONE with `accept`; `queue`, `length` of the `Frame`."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"accept": 1, "cause": DropCause, "queue": pair_bits, "length": FRAME_BITS})

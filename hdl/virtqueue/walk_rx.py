@@ -71,7 +71,7 @@ class WalkReceive(wiring.Component):
         super().__init__({
             "init": In(Pulse(queue_bits)), "live": In(1), "quiesce": In(1),
             "frames": In(stream.Signature(Frame(queue_bits))),
-            "verdicts": Out(stream.Signature(Verdict)),
+            "verdicts": Out(stream.Signature(Verdict(queue_bits))),
             "writes": Out(stream.Signature(WriteCommand(queue_bits))),
             "packet_sent": In(1), "frames_behind": In(1),
             "completions": Out(stream.Signature(Completion(queue_bits))),
@@ -116,6 +116,7 @@ class WalkReceive(wiring.Component):
             self.config_queue.eq(queue), self.progress_queue.eq(queue), self.looking_queue.eq(frame.queue),
             self.cache_queue.eq(queue), self.cache_slot.eq(base.slot),
             usable.eq(enabled & self.live & ~self.quiesce),
+            self._verdicts.payload.queue.eq(frame.queue), self._verdicts.payload.length.eq(frame.length),
         ]
         m.d.sync += [self.space.valid.eq(0), enabled.eq(self.config.enabled), self._last.eq(self.config.size - 1)]
 
@@ -184,7 +185,7 @@ class WalkReceive(wiring.Component):
 
     def _outputs(self, m):
         """Registers at the outputs; behind them nothing depends on who is ready."""
-        m.submodules.verdicts = verdicts = RegisterSlice(Verdict)
+        m.submodules.verdicts = verdicts = RegisterSlice(Verdict(self.queue_bits))
         m.submodules.writes = writes = RegisterSlice(WriteCommand(self.queue_bits))
         m.submodules.receipts = receipts = Receipts(self.queue_bits, self.depth)
         wiring.connect(m, verdicts.o, wiring.flipped(self.verdicts))

@@ -4,7 +4,16 @@ Source: VIRTIO Version 1.4, section "Control Virtqueue".
 """
 
 from model import formats
-from model.formats import ControlClass, Feature, MacCommand, MqCommand, NotfCoalCommand, RxCommand, VlanCommand
+from model.formats import (
+    AnnounceCommand,
+    ControlClass,
+    Feature,
+    MacCommand,
+    MqCommand,
+    NotfCoalCommand,
+    RxCommand,
+    VlanCommand,
+)
 from testbench.driver.area import Area
 from testbench.driver.framing import Framing
 from testbench.driver.platform import DeviceError, DriverError
@@ -117,6 +126,10 @@ class ControlQueue(Virtqueue):
         """Receive frames of a VLAN, or don't."""
         await self.command(ControlClass.VLAN, VlanCommand.ADD if on else VlanCommand.DEL, vlan.to_bytes(2, "little"),
                            feature=Feature.NET_CTRL_VLAN, **how)
+
+    async def acknowledge_announcement(self, **how):
+        """ANNOUNCE_ACK: the card need not ask any more. See `Nic.announce`."""
+        await self.command(ControlClass.ANNOUNCE, AnnounceCommand.ACK, feature=Feature.NET_GUEST_ANNOUNCE, **how)
 
     async def set_coalescing(self, direction, packets, usecs, **how):
         """Notify of used buffers after so many packets or microseconds; of all queues of `direction`, "rx" or "tx"."""

@@ -247,6 +247,15 @@ class Nic:
             return True
         return bool(await self.virtio.read_config("status") & formats.NET_S_LINK_UP)
 
+    async def announce(self, frames):
+        """With VIRTIO_NET_F_GUEST_ANNOUNCE: if the card asks for announcements, send these `frames` and acknowledge.
+        Returns whether it did."""
+        if not await self.virtio.read_config("status") & formats.NET_S_ANNOUNCE:
+            return False
+        await self.control.acknowledge_announcement()
+        await self.send_many(frames)
+        return True
+
     # Frames
 
     async def send(self, frame, *, framing=None, pair=0):

@@ -140,3 +140,35 @@ async def another_address(bench):
             await nic.stop()
             continue
         raise AssertionError("there are 4096 VLANs")
+
+
+@system_test("NET-149", "BAS-015", "NET-119")
+async def announcements(bench):
+    """Asked for when the link comes up, by one interrupt, until the driver acknowledges or resets the card."""
+    both = formats.NET_S_LINK_UP | formats.NET_S_ANNOUNCE
+    for features in (0, formats.feature_set(Feature.NET_GUEST_ANNOUNCE)):
+        nic = await bench.nic(wanted=FILTERS | features, queue_size=8)
+        frames = [bench.frame() for _ in range(2)]
+        assert not await nic.announce(frames)
+        for n in range(2):
+            for up in (False, True):
+                await bench.set_link(up)
+                await bench.settle()
+            assert nic.messages.counts[0] == 2 * n + 2
+            assert await nic.virtio.read_config("status") == (both if features else formats.NET_S_LINK_UP)
+            if not features:
+                assert await nic.control.execute(3, 0) == (formats.NET_ERR, b"")
+                continue
+            generation = await nic.virtio.read("config_generation")
+            assert await nic.announce(frames)
+            assert await nic.virtio.read_config("status") == formats.NET_S_LINK_UP
+            assert await nic.virtio.read("config_generation") != generation
+            assert [await bench.wire() for _ in frames] == frames and not await nic.announce(frames)
+            assert nic.messages.counts[0] == 2 * n + 2, "the driver's own change"
+        for up in (False, True):
+            await bench.set_link(up)
+        await bench.settle()
+        await nic.stop()
+        nic = await bench.nic(wanted=FILTERS | features, queue_size=8)
+        assert await nic.virtio.read_config("status") == formats.NET_S_LINK_UP
+        await nic.stop()

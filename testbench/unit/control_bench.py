@@ -2,6 +2,7 @@
 
 import random
 import struct
+import zlib
 
 from amaranth.hdl import Elaboratable, Module
 from amaranth.sim import Simulator
@@ -16,7 +17,8 @@ from testbench.unit.packed_ring import INDIRECT, PackedRing
 
 __all__ = ["ControlBench", "Buffer", "ALL"]
 
-ALL = ("multiqueue", "coalescing", "queue_coalescing", "receive_modes", "receive_extra", "vlan", "mac_address")
+ALL = ("multiqueue", "coalescing", "queue_coalescing", "receive_modes", "receive_extra", "vlan", "mac_address",
+       "announce", "statistics", "receive_checksum", "transmit_checksum", "segmentation")
 RING, DRIVER_AREA, DEVICE_AREA, HEAP, MEMORY = 0x1000, 0x800, 0x900, 0x20000, 1 << 20
 UNTOUCHED = 0xee
 
@@ -37,6 +39,7 @@ class WithQueueMap(Elaboratable):
             queue_map.virtqueue.eq(dut.virtqueue),
             dut.place.exists.eq((place.role == Role.RECEIVE) | (place.role == Role.TRANSMIT)),
             dut.place.transmit.eq(place.role == Role.TRANSMIT), dut.place.queue.eq(place.index),
+            dut.place.control.eq(place.role == Role.CONTROL),
         ]
         return m
 
@@ -80,6 +83,8 @@ class ControlBench:
     def begin(self):
         """A life from reset to reset."""
         self.oracle = ControlOracle(self.config.pairs, self.enabled, self.features)
+        self.oracle.counter = self.counter
+        self.asked = [None, None]         # counters that are asked for, the last two cycles
         self.ring = PackedRing(self.memory, RING, DEVICE_AREA, self.size)
         self.heap = HEAP
         self.memory[HEAP:] = bytes([UNTOUCHED]) * (MEMORY - HEAP)
@@ -90,8 +95,12 @@ class ControlBench:
         self.interrupts, self.reads, self.settings = 0, [], {}
         self.active_seen = []
         self.modes, self.table, self.mac, self.vlans = 0, None, None, set()      # as told to the filter
-        self.building, self.filter_seen = None, []
+        self.building, self.acknowledged, self.filter_seen = None, 0, []
         self.checks = True       # what comes back is judged
+
+    def counter(self, virtqueue, type, n):
+        """Any number that belongs to a counter and to no other."""
+        return zlib.crc32(struct.pack("<HBB", virtqueue, type, n)) * 0x1_0000_0003 & (1 << 64) - 1
 
     # What the driver does
     def allocate(self, count, content=None):
@@ -222,12 +231,20 @@ class ControlBench:
         if settings.valid:
             self.settings[2 * settings.queue + settings.transmit] = (settings.max_packets, settings.max_usecs)
         self._watch_filter(ctx)
+        asked = self.asked.pop(0)
+        ctx.set(dut.value, self.counter(*asked) if asked else 0)
+        query = ctx.get(dut.query)
+        self.asked.append((2 * query.queue + query.transmit, 16 * query.transmit + query.kind.value, query.counter))
         await ctx.tick()
         ctx.set(dut.beats.valid, 0)
         self.now += 1
 
+    def filter(self):
+        """What filter and device configuration have been told, as the oracle puts it."""
+        return self.modes, self.table, self.mac, frozenset(self.vlans), self.acknowledged
+
     def _watch_filter(self, ctx):
-        """What the receive filter is told in this cycle."""
+        """What they are told in this cycle."""
         port, ready = self.dut.filter, self.rng.random() >= self.stall
         ctx.set(port.addresses.ready, ready)
         self.modes = ctx.get(port.modes.as_value())
@@ -239,6 +256,7 @@ class ControlBench:
             assert ready
             many = ctx.get(port.too_many)
             self.table, self.building = (self.building, [bool(many & 1), bool(many & 2)]), None
+        self.acknowledged += ctx.get(self.dut.acknowledge)
         change, vlan = ctx.get(self.dut.mac_change), ctx.get(port.vlan)
         if change.valid:
             self.mac = change.mac.to_bytes(6, "little")
@@ -295,7 +313,7 @@ class ControlBench:
         changes = [(header.high + n, beat.data >> 8 * n & 0xff) for n in range(8) if enables >> n & 1]
         if header.length == 2:
             self.active_seen.append(ctx.get(self.dut.active_pairs))
-            self.filter_seen.append((self.modes, self.table, self.mac, frozenset(self.vlans)))
+            self.filter_seen.append(self.filter())
         return changes
 
     def quiet(self):
@@ -323,4 +341,4 @@ class ControlBench:
         applied = {queue: self.settings.get(queue, (0, 0)) for queue in self.oracle.settings}
         assert applied == self.oracle.settings
         assert ctx.get(self.dut.active_pairs) == self.oracle.active
-        assert (self.modes, self.table, self.mac, frozenset(self.vlans)) == self.oracle.filter()
+        assert self.filter() == self.oracle.filter()

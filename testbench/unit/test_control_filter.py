@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from testbench.unit.control_bench import ALL, Buffer, ControlBench
-from testbench.unit.control_oracle import ERR, LISTED, MAC, OK, mac_set, receive_mode, table_set, vlan_set
+from testbench.unit.control_bench import Buffer, ControlBench
+from testbench.unit.control_oracle import ANNOUNCE, ERR, LISTED, MAC, OK, mac_set, receive_mode, table_set, vlan_set
 from testbench.unit.test_control_faults import restart
 
 OTHERS = ("multiqueue", "coalescing", "queue_coalescing")
@@ -67,6 +67,7 @@ def test_bad_lengths_and_values():
     bad = [receive_mode(0, 2), receive_mode(5, 0xff), receive_mode(6, 1), receive_mode(255, 1), receive_mode(8, 1),
            vlan_set(1, 4096), vlan_set(0, 0xffff), vlan_set(1, 5)[:3], vlan_set(1, 5) + b"\0", bytes([2, 2, 5, 0]),
            mac_set(rng.randbytes(5)), mac_set(rng.randbytes(7)), mac_set(b""), mac_set(bytes(300)),
+           bytes([ANNOUNCE, 1]), bytes([ANNOUNCE, 0, 0]), bytes([ANNOUNCE, 0]) + bytes(40),
            bytes([MAC, 2]) + rng.randbytes(6), bytes([MAC, 129]) + bytes(8)]
     bad += [receive_mode(0, 1)[:2] + data for data in (b"", b"\1\1", bytes(50))]
     good = [receive_mode(3, 1), vlan_set(1, 4095), vlan_set(1, 0), mac_set(b"\2\0\0\0\0\7")]
@@ -75,14 +76,15 @@ def test_bad_lengths_and_values():
     assert bench.modes == 1 << 3 and bench.vlans == {0, 4095}
 
 
-@pytest.mark.requirements("NET-119", "NET-120", "NET-125", "NET-143", "NET-148")
-@pytest.mark.parametrize("feature", [None, "receive_modes", "receive_extra", "vlan", "mac_address"])
+@pytest.mark.requirements("NET-119", "NET-120", "NET-125", "NET-143", "NET-148", "NET-149")
+@pytest.mark.parametrize("feature", [None, "receive_modes", "receive_extra", "vlan", "mac_address", "announce"])
 def test_each_needs_its_feature(feature):
     """With one feature alone, or none, nothing but its own commands is done."""
     rng = random.Random(2)
     commands = {"receive_modes": [receive_mode(0, 1), receive_mode(1, 1), table_set(addresses(rng, 2), [])],
                 "receive_extra": [receive_mode(number, 1) for number in range(2, 6)],
-                "vlan": [vlan_set(1, 9), vlan_set(0, 3)], "mac_address": [mac_set(rng.randbytes(6))]}
+                "vlan": [vlan_set(1, 9), vlan_set(0, 3)], "mac_address": [mac_set(rng.randbytes(6))],
+                "announce": [bytes([ANNOUNCE, 0])]}
     both = [(name, command) for name, group in commands.items() for command in group]
     _, acks = run([(command, 1) for _, command in both], features=OTHERS + ((feature,) if feature else ()))
     assert acks == [OK if name == feature else ERR for name, _ in both]
@@ -125,4 +127,3 @@ def test_reset():
             bench.waiting.append(bench.prepare(table_set(addresses(rng, 3), addresses(rng, 4))))
             await bench.finish(ctx)
     bench.run(lives)
-    assert ALL[3:] == ("receive_modes", "receive_extra", "vlan", "mac_address")

@@ -171,3 +171,44 @@ def test_address_set_by_the_driver():
         assert await shown() == STRAPS["mac"] == ctx.get(dut.mac_shown)
         assert ctx.get(dut.generation) == (generation + 2) % 256
     simulate(body)
+
+
+@pytest.mark.requirements("NET-149", "NET-022")
+@pytest.mark.parametrize("announces", [0, 1])
+def test_announcement(announces):
+    """Asked for with the link's coming up, once, until acknowledged or reset; only of a driver that knows it."""
+    async def body(ctx, dut, bus):
+        async def link(up):
+            ctx.set(dut.link_up, up)
+            changes = 0
+            for _ in range(3):
+                await ctx.tick()
+                changes += ctx.get(dut.changed)
+            assert changes == 1
+
+        async def pulse(name):
+            ctx.set(getattr(dut, name), 1)
+            await ctx.tick()
+            ctx.set(getattr(dut, name), 0)
+            assert not ctx.get(dut.changed)
+
+        async def status():
+            return await bus.read(ctx, 6, size=2)
+        asked = 1 | 2 * announces
+        assert await status() == 1
+        ctx.set(dut.announces, announces)
+        await ctx.tick().repeat(3)
+        assert await status() == 1, "the link was up before"
+        for end in ("acknowledge", "clear"):
+            await link(0)
+            assert await status() == 0
+            await link(1)
+            assert await status() == asked
+            await link(0)
+            assert await status() == asked - 1, "not forgotten"
+            await link(1)
+            generation = ctx.get(dut.generation)
+            assert await status() == asked and ctx.get(dut.generation) == (generation + 1) % 256
+            await pulse(end)
+            assert await status() == 1 and ctx.get(dut.generation) == (generation + 2) % 256
+    simulate(body)

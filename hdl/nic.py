@@ -20,10 +20,20 @@ from .virtio.device import VirtioDevice
 from .virtio.interrupts import Interrupts
 from .virtio.msix import MsixTable
 from .virtio.queue_map import QueueMap, Role
-from .virtio.spec import Feature
+from .virtio.spec import GUEST_OFFLOADS, Feature
 from .virtqueue.engine import Direction, Engine
 
 __all__ = ["VirtioNetNic"]
+
+
+# Field of `ControlFeatures` → what it stands for; `segmentation` stands for any of several.
+COMMAND_FEATURES = {
+    "multiqueue": Feature.MQ, "coalescing": Feature.NOTF_COAL, "queue_coalescing": Feature.VQ_NOTF_COAL,
+    "receive_modes": Feature.CTRL_RX, "receive_extra": Feature.CTRL_RX_EXTRA, "vlan": Feature.CTRL_VLAN,
+    "mac_address": Feature.CTRL_MAC_ADDR, "announce": Feature.GUEST_ANNOUNCE, "statistics": Feature.DEVICE_STATS,
+    "guest_offloads": Feature.CTRL_GUEST_OFFLOADS, "receive_checksum": Feature.GUEST_CSUM,
+    "transmit_checksum": Feature.CSUM,
+}
 
 
 class VirtioNetNic(wiring.Component):
@@ -158,12 +168,9 @@ class VirtioNetNic(wiring.Component):
             control.place.control.eq(named.role == Role.CONTROL),
             control.place.queue.eq(named.index),
         ]
-        needed = {"multiqueue": Feature.MQ, "coalescing": Feature.NOTF_COAL, "queue_coalescing": Feature.VQ_NOTF_COAL,
-                  "receive_modes": Feature.CTRL_RX, "receive_extra": Feature.CTRL_RX_EXTRA, "vlan": Feature.CTRL_VLAN,
-                  "mac_address": Feature.CTRL_MAC_ADDR, "announce": Feature.GUEST_ANNOUNCE,
-                  "statistics": Feature.DEVICE_STATS, "receive_checksum": Feature.GUEST_CSUM,
-                  "transmit_checksum": Feature.CSUM}
-        m.d.comb += [control.features[name].eq(device.features[feature]) for name, feature in needed.items()]
+        m.d.comb += [control.features[name].eq(device.features[feature]) for name, feature in COMMAND_FEATURES.items()]
+        m.d.comb += [control.negotiated_offloads[bit].eq(device.features[feature])
+                     for feature, bit in GUEST_OFFLOADS.items()]
         m.d.comb += control.features.segmentation.eq(Cat(
             device.features[feature] for feature in (Feature.HOST_TSO4, Feature.HOST_TSO6, Feature.HOST_USO)).any())
         settings = control.settings

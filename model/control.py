@@ -32,14 +32,19 @@ class ControlCommands:
     coalescing : Coalescing
     filter : ReceiveFilter
     config : DeviceConfig
+    statistics : Statistics
+    control : index of the control queue
     is_enabled : is_enabled(index): whether a receive or transmit virtqueue of that index is enabled
     """
 
-    def __init__(self, features, *, steering, coalescing, filter, config, is_enabled):
+    def __init__(self, features, *, steering, coalescing, filter, config, statistics, control,
+                 is_enabled):
         self._steering = steering
         self._coalescing = coalescing
         self._filter = filter
         self._config = config
+        self._statistics = statistics
+        self._control = control
         self._is_enabled = is_enabled
         self._features = features
         # (class, command): (feature, readable bytes behind class and command, or None if they vary, bytes written
@@ -64,6 +69,22 @@ class ControlCommands:
         """Carry out the command in the bytes `readable`; returns what goes into the first of `room` writable bytes."""
         if not room:
             return b""
+        self._statistics.count(self._control, command_num=1)
+        if len(readable) >= 2 and readable[0] == ControlClass.STATS:
+            return self._tell(readable[1], readable[2:])[:room]
+        answer = self._execute(readable, room)
+        self._statistics.count(self._control, ok_num=answer[-1] == formats.NET_OK)
+        return answer
+
+    def _tell(self, number, data):
+        """Statistics stand behind the acknowledgement."""
+        answer = self._statistics.answer(number, data)
+        if answer is None:
+            return bytes([formats.NET_ERR])
+        self._statistics.count(self._control, ok_num=1)
+        return bytes([formats.NET_OK]) + answer()
+
+    def _execute(self, readable, room):
         refused = bytes([formats.NET_ERR])
         kind = self._kinds.get(tuple(readable[:2])) if len(readable) >= 2 else None
         if kind is None:

@@ -14,6 +14,7 @@ from model import formats
 from model.coalescing import Coalescing
 from model.control import ControlCommands
 from model.filter import ReceiveFilter
+from model.statistics import Statistics
 from model.steering import Steering
 from model.virtqueue import PackedQueue, RingFeatures
 
@@ -55,6 +56,7 @@ class Datapath:
     wire : called with each frame sent; None drops them
     steering : Steering
     filter : ReceiveFilter
+    statistics : Statistics
     """
 
     def __init__(self, memory, counters, *, mtu, max_frame, rx_buffer, order, suppress, interrupt, config,
@@ -81,6 +83,7 @@ class Datapath:
         self._coalescing = Coalescing(self._clock)
         self.steering = Steering(self._pairs)
         self.filter = ReceiveFilter(0, self._config.mac)
+        self.statistics = Statistics(0, 0, None)
 
     def start(self, queues, features):
         """`queues`: index → QueueRegisters of the enabled ones."""
@@ -92,8 +95,10 @@ class Datapath:
         self._multiqueue = formats.has_feature(features, formats.Feature.NET_MQ)
         self._control = formats.control_queue(features, self._pairs)
         self.filter = ReceiveFilter(features, self._config.mac)
+        self.statistics = Statistics(features, 2 if self._control == 2 else 2 * self._pairs, self._control)
         self._commands = ControlCommands(features, steering=self.steering, coalescing=self._coalescing,
-                                         filter=self.filter, config=self._config, is_enabled=self._carries_frames)
+                                         filter=self.filter, config=self._config, statistics=self.statistics,
+                                         control=self._control, is_enabled=self._carries_frames)
         for index, registers in queues.items():
             self.start_queue(index, registers)
 
@@ -116,9 +121,14 @@ class Datapath:
     def _carries_frames(self, index):
         return index in self._queues and index != self._control
 
+    def _count(self, index, **amounts):
+        direction = "tx" if index & 1 else "rx"
+        self.statistics.count(index, **{f"{direction}_{name}": amount for name, amount in amounts.items()})
+
     def kick(self, index, told=None):
         """A doorbell; `told` is the Position that it told, if it did."""
         if index in self._queues:
+            self._count(index, notifications=1)
             self._queues[index].ring.tell(told)
             self._kicked.add(index)
 
@@ -229,6 +239,7 @@ class Datapath:
     def _notify(self, queue):
         if queue.ring.wants_interrupt():
             self._counters["interrupts"] += 1
+            self._count(queue.index, interrupts=1)
             self._interrupt(queue.vector)
 
     def _transmit(self, queue):
@@ -239,10 +250,12 @@ class Datapath:
         length = sum(element.length for element in chain.elements) - self._header_bytes
         if chain.capacity or not formats.ETHERNET_HEADER <= length <= self._max_frame:
             self._counters["tx_malformed"] += 1
+            self._count(queue.index, drops=1, drop_malformed=1)
             return True
         frame = chain.gather(self._memory)[self._header_bytes:]
         pair = queue.index // 2
         self._counters["tx_frames"] += 1
+        self._count(queue.index, packets=1, bytes=len(frame))
         if self._multiqueue and pair >= self.steering.pairs:
             self._counters["tx_inactive_pair"] += 1     # no driver may do that
         self.steering.transmitted(frame, pair)
@@ -259,11 +272,13 @@ class Datapath:
         data = self._header + queue.backlog.popleft()
         if chain.capacity < len(data):
             self._counters["rx_buffer_too_small"] += 1
+            self._count(queue.index, drops=1)
             return True
         self._fetch(queue)
         chain.scatter(self._memory, data)
         queue.begun.append((chain, len(data)))
         self._counters["rx_frames"] += 1
+        self._count(queue.index, packets=1, bytes=len(data) - self._header_bytes)
         return True
 
     def _command(self, queue):

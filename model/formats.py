@@ -106,7 +106,8 @@ RING_FEATURES = feature_set(Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA
                             Feature.INDIRECT_DESC, Feature.RING_RESET)
 FILTER_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_CTRL_RX, Feature.NET_CTRL_RX_EXTRA,
                               Feature.NET_CTRL_VLAN, Feature.NET_CTRL_MAC_ADDR)
-CONTROL_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL)
+CONTROL_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL,
+                               Feature.NET_DEVICE_STATS)
 
 
 def feature_names(mask):

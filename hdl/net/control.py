@@ -13,6 +13,7 @@ from .control_commands import Commands
 from .control_mac import Addresses, MacChange
 from .control_memory import ControlMemory
 from .control_multiqueue import Multiqueue
+from .control_offloads import GuestOffloads
 from .control_receive import ReceiveModes
 from .control_ring import ControlRing
 from .control_spec import Ack, CoalescingSettings, ControlClass, ControlFeatures, ControlInterrupt
@@ -31,6 +32,7 @@ HANDLERS = {
     ControlClass.VLAN: ("vlans", lambda config: Vlans()),
     ControlClass.ANNOUNCE: ("announcement", lambda config: Announcement()),
     ControlClass.MQ: ("multiqueue", lambda config: Multiqueue(config.pairs)),
+    ControlClass.GUEST_OFFLOADS: ("offloads", lambda config: GuestOffloads()),
     ControlClass.NOTF_COAL: ("coalescing", lambda config: Coalescing(config.pairs, config.pair_bits)),
     ControlClass.STATS: ("statistics",
                          lambda config: DeviceStatistics(config.pair_bits, 1 << (config.queues - 1).bit_length())),
@@ -66,6 +68,8 @@ class Control(wiring.Component):
         as in `Coalescing`
     virtqueue : Out(16); place : In(QueueLookup)
         translated in the same cycle, for `Coalescing` and `DeviceStatistics`
+    negotiated_offloads : In(64); guest_offloads : Out(64)
+        see `GuestOffloads`; whoever gives a verdict or merges packets for the driver obeys the bits of the latter
     query, value
         as in `DeviceStatistics`
     filter : Out(FilterPort)
@@ -89,6 +93,7 @@ class Control(wiring.Component):
             "queue_enable": In(QueueEnable(config.pair_bits)), "settings": Out(CoalescingSettings(config.pair_bits)),
             "virtqueue": Out(16), "place": In(QueueLookup(config.pair_bits)),
             "filter": Out(FilterPort()), "mac_change": Out(MacChange), "acknowledge": Out(1),
+            "negotiated_offloads": In(64), "guest_offloads": Out(64),
             "query": Out(StatisticQuery(config.pair_bits)), "value": In(64),
         })
 
@@ -131,7 +136,7 @@ class Control(wiring.Component):
         ]
 
     def _connect_handlers(self, m, multiqueue, coalescing, receive_modes, addresses, vlans, announcement,
-                          statistics):
+                          statistics, offloads):
         connect(m, addresses.addresses, flipped(self.filter.addresses))
         m.d.comb += [
             self.active_pairs.eq(multiqueue.active_pairs),
@@ -143,6 +148,7 @@ class Control(wiring.Component):
             self.filter.begin.eq(addresses.begin), self.filter.commit.eq(addresses.commit),
             self.filter.too_many.eq(addresses.too_many), self.mac_change.eq(addresses.change),
             self.acknowledge.eq(announcement.acknowledge),
+            offloads.negotiated.eq(self.negotiated_offloads), self.guest_offloads.eq(offloads.offloads),
         ]
         counts = Signal()     # statistics have asked last for a virtqueue
         with m.If(statistics.i.begin):

@@ -7,8 +7,8 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["ControlClass", "ReceiveCommand", "MacCommand", "VlanCommand", "AnnounceCommand", "MultiqueueCommand",
-           "CoalescingCommand", "StatisticsCommand", "Ack", "ControlFeatures", "Reply", "ROOM_BITS", "HandlerPort",
-           "CoalescingSettings", "Place", "UsedBuffer", "ControlInterrupt"]
+           "CoalescingCommand", "OffloadsCommand", "StatisticsCommand", "Ack", "ControlFeatures", "Reply", "ROOM_BITS",
+           "HandlerPort", "CoalescingSettings", "Place", "UsedBuffer", "ControlInterrupt"]
 
 
 class ControlClass(enum.Enum, shape=8):
@@ -67,6 +67,11 @@ class CoalescingCommand(enum.Enum, shape=8):
     VQ_GET = 3
 
 
+class OffloadsCommand(enum.Enum, shape=8):
+    """Commands of class GUEST_OFFLOADS."""
+    SET = 0
+
+
 class StatisticsCommand(enum.Enum, shape=8):
     """Commands of class STATS."""
     QUERY = 0
@@ -81,8 +86,8 @@ class Ack(enum.Enum, shape=8):
 
 class ControlFeatures(data.Struct):
     """Negotiated features that commands depend on, constant while the device is live: VIRTIO_NET_F_MQ, NOTF_COAL,
-    VQ_NOTF_COAL, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_MAC_ADDR, GUEST_ANNOUNCE,
-    DEVICE_STATS; and for the types of statistics GUEST_CSUM, CSUM, and any of HOST_TSO4, HOST_TSO6 and HOST_USO."""
+    VQ_NOTF_COAL, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_MAC_ADDR, GUEST_ANNOUNCE, DEVICE_STATS, CTRL_GUEST_OFFLOADS;
+    and for the types of statistics GUEST_CSUM, CSUM, and any of HOST_TSO4, HOST_TSO6 and HOST_USO."""
     multiqueue: 1
     coalescing: 1
     queue_coalescing: 1
@@ -92,6 +97,7 @@ class ControlFeatures(data.Struct):
     mac_address: 1
     announce: 1
     statistics: 1
+    guest_offloads: 1
     receive_checksum: 1
     transmit_checksum: 1
     segmentation: 1

@@ -12,6 +12,8 @@ from model.formats import (
     MqCommand,
     NotfCoalCommand,
     RxCommand,
+    StatisticType,
+    StatsCommand,
     VlanCommand,
 )
 from testbench.driver.area import Area
@@ -41,12 +43,13 @@ class ControlQueue(Virtqueue):
         self._busy = False
         self._free = nic.platform.event()
 
-    async def execute(self, kind, command, data=b"", *, answer_bytes=0, framing=_LINUX, answer_framing=None,
-                      indirect=None, timeout_ns=None):
+    async def execute(self, kind, command, data=b"", *, answer_bytes=0, result_bytes=None, framing=_LINUX,
+                      answer_framing=None, indirect=None, timeout_ns=None):
         """Give a command of any kind to the device; returns (ack, answer), as much of the answer as was written.
 
         The readable bytes are class, command and `data`, cut as `framing` says (Linux: class and command apart). The
         writable ones are `answer_bytes` and the acknowledgement behind them; they are cut as `answer_framing` says.
+        With `result_bytes` the acknowledgement comes first and room for so many bytes behind it.
         `indirect` as for `PackedRing.add`. Raises `DeviceError` if there is no acknowledgement.
         """
         while self._busy:
@@ -54,8 +57,10 @@ class ControlQueue(Virtqueue):
             await self._free.wait()
         self._busy = True
         try:
-            return await self._execute(bytes([kind, command]) + data, answer_bytes + 1, framing,
-                                       answer_framing or Framing(), indirect, timeout_ns)
+            answer, written = await self._execute(
+                bytes([kind, command]) + data, answer_bytes + 1 + (result_bytes or 0), framing,
+                answer_framing or Framing(), indirect, timeout_ns)
+            return self._acknowledgement(answer, written, 0 if result_bytes is not None else written - 1)
         finally:
             self._busy = False
             self._free.set()
@@ -78,17 +83,17 @@ class ControlQueue(Virtqueue):
         await self.wait_used(timeout_ns)
         (_, written), = self.ring.collect()
         answer = b"".join(self._writable.view[at:at + end - first] for at, first, end in incoming)
-        return self._acknowledgement(answer, written)
+        return answer, written
 
-    def _acknowledgement(self, answer, written):
-        """(ack, answer) in the writable bytes of a command. The acknowledgement is what the device wrote last."""
+    def _acknowledgement(self, answer, written, at):
+        """(ack, answer) in the writable bytes of a command, the acknowledgement being byte `at`."""
         self._statistics["commands"] += 1
         if written == 0:
             raise DeviceError("a command was used without an acknowledgement")
-        ack = answer[written - 1]
+        ack = answer[at]
         if ack not in (formats.NET_OK, formats.NET_ERR) or any(byte != _UNTOUCHED for byte in answer[written:]):
             raise DeviceError(f"a command was answered {answer.hex()}, {written} bytes of it written")
-        return ack, answer[:written - 1]
+        return ack, answer[:at] + answer[at + 1:written]
 
     async def command(self, kind, command, data=b"", *, feature, **how):
         """As `execute`, for a command that belongs to `feature`; returns the answer. Raises `CommandRefused`."""
@@ -147,3 +152,36 @@ class ControlQueue(Virtqueue):
         return formats.COAL.unpack(await self.command(
             ControlClass.NOTF_COAL, NotfCoalCommand.VQ_GET, formats.COAL_VQ_GET.pack(index, 0),
             feature=Feature.NET_VQ_NOTF_COAL, answer_bytes=formats.COAL.size, **how))
+
+    async def statistic_types(self, **how):
+        """The `StatisticType`s that the card knows."""
+        types = await self._ask_statistics(StatsCommand.QUERY, b"", 8, **how)
+        return {kind for kind in StatisticType if int.from_bytes(types, "little") >> kind & 1}
+
+    async def statistics(self, wanted, **how):
+        """Counters of queues: `wanted` is {index: types}; returns {index: {name: count}}. Raises `CommandRefused`."""
+        data = b"".join(formats.STATS_REQUEST.pack(index, sum(1 << kind for kind in types))
+                        for index, types in wanted.items())
+        room = sum(formats.STATS_REPLY.size + 8 * len(formats.STATISTICS[kind])
+                   for types in wanted.values() for kind in types)
+        result = await self._ask_statistics(StatsCommand.GET, data, room, **how)
+        counts = {index: {} for index in wanted}
+        while result:
+            kind, index, size = formats.STATS_REPLY.unpack_from(result)
+            names = formats.STATISTICS[kind]
+            if size != formats.STATS_REPLY.size + 8 * len(names) or kind not in wanted.get(index, ()):
+                raise DeviceError(f"statistics {result.hex()} for {wanted}")
+            values = (int.from_bytes(result[at:at + 8], "little") for at in range(formats.STATS_REPLY.size, size, 8))
+            counts[index] |= dict(zip(names, values))
+            result = result[size:]
+        return counts
+
+    async def _ask_statistics(self, command, data, room, **how):
+        if not formats.has_feature(self._nic.virtio.features, Feature.NET_DEVICE_STATS):
+            raise DriverError(f"{command.name} without VIRTIO_NET_F_DEVICE_STATS")
+        ack, result = await self.execute(ControlClass.STATS, command, data, result_bytes=room, **how)
+        if ack != formats.NET_OK:
+            raise CommandRefused(f"{command.name} {data.hex()} was refused")
+        if len(result) != room:
+            raise DeviceError(f"{command.name} was answered by {len(result)} bytes of {room}")
+        return result

@@ -12,13 +12,14 @@ from hdl.dma.spec import Client, ReadStatus
 from hdl.net.control import Control
 from hdl.pcie.spec import MemoryRequest, TlpType
 from hdl.virtio.queue_map import QueueMap, Role
-from testbench.unit.control_oracle import ControlOracle
+from testbench.unit.control_oracle import NEGOTIATED, ControlOracle
 from testbench.unit.packed_ring import INDIRECT, PackedRing
 
 __all__ = ["ControlBench", "Buffer", "ALL"]
 
 ALL = ("multiqueue", "coalescing", "queue_coalescing", "receive_modes", "receive_extra", "vlan", "mac_address",
-       "announce", "statistics", "receive_checksum", "transmit_checksum", "segmentation")
+       "announce", "statistics", "receive_checksum", "transmit_checksum", "segmentation",
+       "guest_offloads")
 RING, DRIVER_AREA, DEVICE_AREA, HEAP, MEMORY = 0x1000, 0x800, 0x900, 0x20000, 1 << 20
 UNTOUCHED = 0xee
 
@@ -95,7 +96,7 @@ class ControlBench:
         self.interrupts, self.reads, self.settings = 0, [], {}
         self.active_seen = []
         self.modes, self.table, self.mac, self.vlans = 0, None, None, set()      # as told to the filter
-        self.building, self.acknowledged, self.filter_seen = None, 0, []
+        self.building, self.acknowledged, self.filter_seen, self.offloads = None, 0, [], NEGOTIATED
         self.checks = True       # what comes back is judged
 
     def counter(self, virtqueue, type, n):
@@ -194,6 +195,7 @@ class ControlBench:
             await ctx.tick()
         assert ctx.get(dut.idle)
         ctx.set(dut.msix_enable, self.msix)
+        ctx.set(dut.negotiated_offloads, NEGOTIATED)
         for name in ALL:
             ctx.set(getattr(dut.features, name), name in self.features)
         for name in ("indirect", "event_index"):
@@ -240,14 +242,14 @@ class ControlBench:
         self.now += 1
 
     def filter(self):
-        """What filter and device configuration have been told, as the oracle puts it."""
-        return self.modes, self.table, self.mac, frozenset(self.vlans), self.acknowledged
+        """What others than the queues have been told, as the oracle puts it."""
+        return self.modes, self.table, self.mac, frozenset(self.vlans), self.acknowledged, self.offloads
 
     def _watch_filter(self, ctx):
         """What they are told in this cycle."""
         port, ready = self.dut.filter, self.rng.random() >= self.stall
         ctx.set(port.addresses.ready, ready)
-        self.modes = ctx.get(port.modes.as_value())
+        self.modes, self.offloads = ctx.get(port.modes.as_value()), ctx.get(self.dut.guest_offloads)
         if ctx.get(port.begin):
             self.building = []
         if ready and ctx.get(port.addresses.valid):

@@ -4,10 +4,12 @@ import struct
 
 __all__ = ["ControlOracle", "OK", "ERR", "ANNOUNCE", "RX", "MAC", "VLAN", "MQ", "NOTF_COAL", "pairs_set",
            "coalesce_all", "coalesce_queue", "ask_queue", "receive_mode", "table_set", "mac_set", "vlan_set",
-           "STATS", "stats_get", "stats_query", "TYPES"]
+           "GUEST_OFFLOADS", "NEGOTIATED", "STATS", "stats_get", "stats_query", "TYPES"]
 
 OK, ERR = b"\0", b"\1"
-RX, MAC, VLAN, ANNOUNCE, MQ, NOTF_COAL, STATS = 0, 1, 2, 3, 4, 6, 8
+RX, MAC, VLAN, ANNOUNCE, MQ, GUEST_OFFLOADS, NOTF_COAL, STATS = 0, 1, 2, 3, 4, 5, 6, 8
+# Those that were negotiated: GUEST_CSUM, TSO4, and one numbered otherwise than its feature.
+NEGOTIATED = 1 << 1 | 1 << 7 | 1 << 46
 LISTED = 64      # addresses of each kind
 TX_SET, RX_SET, VQ_SET, VQ_GET = range(4)
 
@@ -74,6 +76,7 @@ class ControlOracle:
     mac : set last, or None
     vlans : set
     acknowledged : announcements so far
+    offloads : guest offloads that are on
     control_queue : its index
     counter : counter(virtqueue, type, n) is what was counted for a receive or transmit queue
     """
@@ -83,14 +86,14 @@ class ControlOracle:
         self.active = 1
         self.settings = {queue: (0, 0) for queue in range(2 * pairs)}
         self.modes, self.table, self.mac, self.vlans = 0, None, None, set()
-        self.acknowledged = 0
+        self.acknowledged, self.offloads = 0, NEGOTIATED
         self.commands = self.good = 0
         self.control_queue = 2 * pairs if "multiqueue" in self.features else 2
         self.counter = None
 
     def filter(self):
-        """What filter and device configuration must have been told by now."""
-        return self.modes, self.table, self.mac, frozenset(self.vlans), self.acknowledged
+        """What others than the queues must have been told by now."""
+        return self.modes, self.table, self.mac, frozenset(self.vlans), self.acknowledged, self.offloads
 
     def answer(self, command, room):
         """Device-writable bytes that `command` gets; with no room for a byte it has no effect."""
@@ -120,6 +123,12 @@ class ControlOracle:
             good = "announce" in self.features and number == 0 and not data
             self.acknowledged += good
             return OK if good else ERR
+        if group == GUEST_OFFLOADS:
+            wanted = int.from_bytes(data, "little")
+            if "guest_offloads" not in self.features or number or len(data) != 8 or wanted & ~NEGOTIATED:
+                return ERR
+            self.offloads = wanted
+            return OK
         if group == STATS and "statistics" in self.features:
             return self._query(number, data, room) if number == 0 else self._get(number, data, room)
         if group == VLAN:

@@ -8,6 +8,8 @@ import pytest
 from testbench.unit.control_bench import ALL, DRIVER_AREA, ControlBench
 from testbench.unit.control_oracle import (
     ERR,
+    GUEST_OFFLOADS,
+    NEGOTIATED,
     OK,
     TYPES,
     ask_queue,
@@ -40,6 +42,8 @@ def random_command(rng):
         (vlan_set(rng.random() < 0.7, rng.choice([0, 1, 4095, 4096, rng.randrange(1 << 16)])), 1),
         (mac_set(rng.randbytes(6)), 1),
         (bytes([3, rng.choice([0, 0, 1])]), 1),
+        (bytes([GUEST_OFFLOADS, 0]) + (NEGOTIATED & rng.getrandbits(64) | rng.choice([0, 0, 1 << rng.randrange(64)]))
+         .to_bytes(8, "little"), 1),
         (stats_query(), rng.choice([1, 4, 9, 20])),
         (stats_get(*random_requests(rng)), rng.choice([1, 30, 200, 1000])),
         (table_set(*([rng.randbytes(6) for _ in range(rng.choice([0, 0, 1, 5]))] for _ in range(2))), 1),

@@ -1,11 +1,23 @@
-"""Commands for the receive filter: good ones of any size, bad ones of any kind, and a reset."""
+"""Commands for the receive filter, announcements and offloads: good ones of any size, bad ones of any kind, reset."""
 
 import random
 
 import pytest
 
 from testbench.unit.control_bench import Buffer, ControlBench
-from testbench.unit.control_oracle import ANNOUNCE, ERR, LISTED, MAC, OK, mac_set, receive_mode, table_set, vlan_set
+from testbench.unit.control_oracle import (
+    ANNOUNCE,
+    ERR,
+    GUEST_OFFLOADS,
+    LISTED,
+    MAC,
+    NEGOTIATED,
+    OK,
+    mac_set,
+    receive_mode,
+    table_set,
+    vlan_set,
+)
 from testbench.unit.test_control_faults import restart
 
 OTHERS = ("multiqueue", "coalescing", "queue_coalescing")
@@ -13,6 +25,10 @@ OTHERS = ("multiqueue", "coalescing", "queue_coalescing")
 
 def addresses(rng, count):
     return [rng.randbytes(6) for _ in range(count)]
+
+
+def offloads(wanted):
+    return bytes([GUEST_OFFLOADS, 0]) + wanted.to_bytes(8, "little")
 
 
 def run(commands, **options):
@@ -70,21 +86,24 @@ def test_bad_lengths_and_values():
            bytes([ANNOUNCE, 1]), bytes([ANNOUNCE, 0, 0]), bytes([ANNOUNCE, 0]) + bytes(40),
            bytes([MAC, 2]) + rng.randbytes(6), bytes([MAC, 129]) + bytes(8)]
     bad += [receive_mode(0, 1)[:2] + data for data in (b"", b"\1\1", bytes(50))]
-    good = [receive_mode(3, 1), vlan_set(1, 4095), vlan_set(1, 0), mac_set(b"\2\0\0\0\0\7")]
+    bad += [offloads(NEGOTIATED | 1 << bit) for bit in (0, 8, 47, 63)]
+    bad += [offloads(2)[:9], offloads(2) + b"\0", offloads(0)[:2], bytes([GUEST_OFFLOADS, 1]) + bytes(8)]
+    good = [offloads(1 << 46 | 1 << 1), receive_mode(3, 1), vlan_set(1, 4095), vlan_set(1, 0), mac_set(b"\2\0\0\0\0\7")]
     bench, acks = run([(command, 1) for command in good + bad], stall=0, latency=(1, 3))
     assert acks == [OK] * len(good) + [ERR] * len(bad)
-    assert bench.modes == 1 << 3 and bench.vlans == {0, 4095}
+    assert bench.modes == 1 << 3 and bench.vlans == {0, 4095} and bench.offloads == 1 << 46 | 1 << 1
 
 
-@pytest.mark.requirements("NET-119", "NET-120", "NET-125", "NET-143", "NET-148", "NET-149")
-@pytest.mark.parametrize("feature", [None, "receive_modes", "receive_extra", "vlan", "mac_address", "announce"])
+@pytest.mark.requirements("NET-119", "NET-120", "NET-125", "NET-143", "NET-148", "NET-149", "NET-172")
+@pytest.mark.parametrize("feature", [None, "receive_modes", "receive_extra", "vlan", "mac_address", "announce",
+                                     "guest_offloads"])
 def test_each_needs_its_feature(feature):
     """With one feature alone, or none, nothing but its own commands is done."""
     rng = random.Random(2)
     commands = {"receive_modes": [receive_mode(0, 1), receive_mode(1, 1), table_set(addresses(rng, 2), [])],
                 "receive_extra": [receive_mode(number, 1) for number in range(2, 6)],
                 "vlan": [vlan_set(1, 9), vlan_set(0, 3)], "mac_address": [mac_set(rng.randbytes(6))],
-                "announce": [bytes([ANNOUNCE, 0])]}
+                "announce": [bytes([ANNOUNCE, 0])], "guest_offloads": [offloads(NEGOTIATED), offloads(2), offloads(0)]}
     both = [(name, command) for name, group in commands.items() for command in group]
     _, acks = run([(command, 1) for _, command in both], features=OTHERS + ((feature,) if feature else ()))
     assert acks == [OK if name == feature else ERR for name, _ in both]
@@ -111,7 +130,7 @@ def test_commands_that_are_not_carried_out():
     assert [content for _, content in bench.replies] == [b""] * 8 + [OK]
 
 
-@pytest.mark.requirements("NET-137", "BAS-009")
+@pytest.mark.requirements("NET-137", "NET-173", "BAS-009")
 def test_reset():
     """At any moment of a long table: quiet soon, and the modes are off again."""
     rng = random.Random(4)
@@ -119,11 +138,13 @@ def test_reset():
 
     async def lives(ctx):
         for _ in range(6):
-            bench.waiting += [bench.prepare(receive_mode(0, 1)), bench.prepare(table_set(addresses(rng, 40), []))]
+            for command in (receive_mode(0, 1), offloads(2), table_set(addresses(rng, 40), [])):
+                bench.waiting.append(bench.prepare(command))
             for _ in range(rng.randrange(700)):
                 await bench.cycle(ctx)
             await restart(bench, ctx)
             assert ctx.get(bench.dut.filter.modes.as_value()) == 0
+            assert ctx.get(bench.dut.guest_offloads) == NEGOTIATED, "all of them, at first and after a reset"
             bench.waiting.append(bench.prepare(table_set(addresses(rng, 3), addresses(rng, 4))))
             await bench.finish(ctx)
     bench.run(lives)

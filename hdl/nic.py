@@ -7,9 +7,10 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from .config import NicConfig
 from .dma.read import ReadEngine
 from .dma.write import WriteEngine
-from .events import COUNTERS
+from .events import COUNTERS, count_events, count_queues
 from .net.control import Control
 from .net.receive import Receive
+from .net.statistics import Statistics
 from .net.transmit import Transmit
 from .pcie.completer import Completer
 from .pcie.request_mux import RequestMux
@@ -19,11 +20,20 @@ from .virtio.device import VirtioDevice
 from .virtio.interrupts import Interrupts
 from .virtio.msix import MsixTable
 from .virtio.queue_map import QueueMap, Role
-from .virtio.spec import Feature
+from .virtio.spec import GUEST_OFFLOADS, Feature
 from .virtqueue.engine import Direction, Engine
-from .virtqueue.spec import DropCause
 
 __all__ = ["VirtioNetNic"]
+
+
+# Field of `ControlFeatures` → what it stands for; `segmentation` stands for any of several.
+COMMAND_FEATURES = {
+    "multiqueue": Feature.MQ, "coalescing": Feature.NOTF_COAL, "queue_coalescing": Feature.VQ_NOTF_COAL,
+    "receive_modes": Feature.CTRL_RX, "receive_extra": Feature.CTRL_RX_EXTRA, "vlan": Feature.CTRL_VLAN,
+    "mac_address": Feature.CTRL_MAC_ADDR, "announce": Feature.GUEST_ANNOUNCE, "statistics": Feature.DEVICE_STATS,
+    "guest_offloads": Feature.CTRL_GUEST_OFFLOADS, "receive_checksum": Feature.GUEST_CSUM,
+    "transmit_checksum": Feature.CSUM,
+}
 
 
 class VirtioNetNic(wiring.Component):
@@ -78,6 +88,7 @@ class VirtioNetNic(wiring.Component):
         m.submodules.transmit = transmit = Transmit(config)
         m.submodules.receive = receive = Receive(config)
         m.submodules.control = control = Control(config)
+        m.submodules.statistics = statistics = Statistics(config.pair_bits)
 
         self._connect_registers(m, completer, device, msix, counters)
         self._connect_queues(m, device, rx, tx, control)
@@ -86,10 +97,13 @@ class VirtioNetNic(wiring.Component):
         self._connect_frames(m, device, rx, tx, transmit, receive, writes, control)
         self._connect_control(m, device, control, rx, tx)
         self._connect_queue_resets(m, device, rx, tx, control, receive, interrupts, msix)
+        self._connect_filter(m, device, control, receive)
         self._connect_interrupts(m, device, completer, interrupts, msix, rx, tx, control)
         self._connect_life(m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts,
-                           control)
-        self._count(m, counters, receive, transmit, reads, rx)
+                           control, statistics)
+        count_events(m, counters, receive, transmit, reads, rx)
+        count_queues(m, statistics, rx, tx, receive, transmit, interrupts)
+        self._connect_statistics(m, statistics, control)
         return m
 
     def _connect_registers(self, m, completer, device, msix, counters):
@@ -175,11 +189,14 @@ class VirtioNetNic(wiring.Component):
         m.d.comb += [
             control.place.exists.eq((named.role == Role.RECEIVE) | (named.role == Role.TRANSMIT)),
             control.place.transmit.eq(named.role == Role.TRANSMIT),
+            control.place.control.eq(named.role == Role.CONTROL),
             control.place.queue.eq(named.index),
-            control.features.multiqueue.eq(device.features[Feature.MQ]),
-            control.features.coalescing.eq(device.features[Feature.NOTF_COAL]),
-            control.features.queue_coalescing.eq(device.features[Feature.VQ_NOTF_COAL]),
         ]
+        m.d.comb += [control.features[name].eq(device.features[feature]) for name, feature in COMMAND_FEATURES.items()]
+        m.d.comb += [control.negotiated_offloads[bit].eq(device.features[feature])
+                     for feature, bit in GUEST_OFFLOADS.items()]
+        m.d.comb += control.features.segmentation.eq(Cat(
+            device.features[feature] for feature in (Feature.HOST_TSO4, Feature.HOST_TSO6, Feature.HOST_USO)).any())
         settings = control.settings
         for engine, transmit in ((rx, 0), (tx, 1)):
             m.d.comb += [
@@ -188,6 +205,17 @@ class VirtioNetNic(wiring.Component):
                 engine.coalescing.max_packets.eq(settings.max_packets),
                 engine.coalescing.max_usecs.eq(settings.max_usecs),
             ]
+
+    def _connect_filter(self, m, device, control, receive):
+        connect(m, control.filter, receive.filter)
+        m.d.comb += [
+            receive.by_address.eq(device.features[Feature.CTRL_RX]),
+            receive.by_vlan.eq(device.features[Feature.CTRL_VLAN]),
+            receive.mac.eq(device.mac_shown),
+            device.set_mac.eq(control.mac_change.valid),
+            device.new_mac.eq(control.mac_change.mac),
+            device.acknowledge.eq(control.acknowledge),
+        ]
 
     def _connect_reads(self, m, reads, rx, tx, transmit, control, completer):
         for engine, suffix in ((rx, "rx"), (tx, "tx")):
@@ -274,6 +302,7 @@ class VirtioNetNic(wiring.Component):
             receive.frames.ready.eq(rx.frames.ready),
             rx.frames.p.queue.eq(receive.frames.p.queue),
             rx.frames.p.length.eq(receive.frames.p.length),
+            rx.frames.p.unwanted.eq(receive.frames.p.unwanted),
             receive.verdicts.valid.eq(rx.verdicts.valid),
             rx.verdicts.ready.eq(receive.verdicts.ready),
             receive.verdicts.p.accept.eq(rx.verdicts.p.accept),
@@ -300,20 +329,20 @@ class VirtioNetNic(wiring.Component):
             m.d.comb += block.msix_enable.eq(completer.msix_enable)
 
     def _connect_life(self, m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts,
-                      control):
+                      control, statistics):
         quiesce, clear = device.quiesce, device.clear
         m.d.comb += [
             device.error.eq(rx.error | tx.error | control.error),
             device.flr.eq(completer.flr),
             completer.flr_busy.eq(device.flr_busy),
-            self.idle.eq(Cat(block.idle for block in (rx, tx, reads, writes, mux, transmit, receive, msix,
-                                                      interrupts, control)).all()),
+            self.idle.eq(Cat(~statistics.clearing, *(block.idle for block in (
+                rx, tx, reads, writes, mux, transmit, receive, msix, interrupts, control))).all()),
             device.all_idle.eq(self.idle),
             reads.discard.eq(quiesce), writes.discard.eq(quiesce), mux.discard.eq(quiesce),
             receive.flush.eq(quiesce), transmit.discard.eq(quiesce), interrupts.quiesce.eq(quiesce),
             # A read without an answer keeps its tag over a reset of the device: the answer may still come.
             reads.clear.eq(clear & device.flr_busy),
-            transmit.clear.eq(clear), receive.clear.eq(clear), msix.clear.eq(clear),
+            transmit.clear.eq(clear), receive.clear.eq(clear), msix.clear.eq(clear), statistics.clear.eq(clear),
             msix.reset_table.eq(completer.flr),
         ]
         negotiated = {"notification_data": Feature.NOTIFICATION_DATA, "event_index": Feature.EVENT_IDX,
@@ -322,25 +351,5 @@ class VirtioNetNic(wiring.Component):
             m.d.comb += [features[name].eq(device.features[bit]) for name, bit in negotiated.items()]
             m.d.comb += [engine.live.eq(device.live), engine.quiesce.eq(quiesce), engine.clear.eq(clear)]
 
-    def _count(self, m, counters, receive, transmit, reads, rx):
-        no_buffer = rx.verdicts.valid & rx.verdicts.ready & ~rx.verdicts.p.accept
-        cause = rx.verdicts.p.cause
-        amounts = {
-            "receive_frames": rx.verdicts.valid & rx.verdicts.ready & rx.verdicts.p.accept,
-            "receive_drop_no_buffer": no_buffer & (cause == DropCause.NO_BUFFER),
-            "receive_drop_too_long_for_buffer": no_buffer & (cause == DropCause.TOO_LONG),
-            "receive_drop_bad": receive.dropped_bad | receive.dropped_runt,
-            "receive_drop_oversize": receive.dropped_oversize,
-            "receive_drop_overflow": receive.dropped_overflow,
-            "receive_drop_disabled": receive.dropped_disabled | (no_buffer & (cause == DropCause.DISABLED)),
-            "transmit_frames": transmit.sent,
-            "transmit_bytes": Mux(transmit.sent, transmit.sent_bytes, 0),
-            "transmit_drop_malformed": transmit.dropped_malformed,
-            "transmit_drop_read_error": transmit.dropped_error,
-            "read_unexpected_completion": reads.unexpected_completion,
-            "read_timeout": reads.timeout_error,
-            "read_poisoned": reads.poisoned_completion,
-            "read_unsupported": reads.unsupported_received,
-            "read_aborted": reads.abort_received,
-        }
-        m.d.comb += [getattr(counters, name).eq(amount) for name, amount in amounts.items()]
+    def _connect_statistics(self, m, statistics, control):
+        m.d.comb += [statistics.query.eq(control.query), control.value.eq(statistics.value)]

@@ -5,8 +5,19 @@ unknown kind or without its feature, whose readable part has not the size of its
 is answered VIRTIO_NET_ERR and changes nothing; one without a writable byte is not carried out.
 """
 
+from functools import partial
+
 from model import formats
-from model.formats import ControlClass, Feature, MqCommand, NotfCoalCommand
+from model.formats import (
+    AnnounceCommand,
+    ControlClass,
+    Feature,
+    MacCommand,
+    MqCommand,
+    NotfCoalCommand,
+    RxCommand,
+    VlanCommand,
+)
 
 __all__ = ["ControlCommands"]
 
@@ -19,16 +30,34 @@ class ControlCommands:
     features : what was negotiated, a mask
     steering : Steering
     coalescing : Coalescing
+    filter : ReceiveFilter
+    config : DeviceConfig
+    statistics : Statistics
+    control : index of the control queue
     is_enabled : is_enabled(index): whether a receive or transmit virtqueue of that index is enabled
     """
 
-    def __init__(self, features, steering, coalescing, is_enabled):
+    def __init__(self, features, *, steering, coalescing, filter, config, statistics, control,
+                 is_enabled):
         self._steering = steering
         self._coalescing = coalescing
+        self._filter = filter
+        self._config = config
+        self._statistics = statistics
+        self._control = control
         self._is_enabled = is_enabled
         self._features = features
-        # (class, command): (feature, readable bytes behind class and command, bytes written ahead of ack, action)
+        # (class, command): (feature, readable bytes behind class and command, or None if they vary, bytes written
+        # ahead of ack, action)
         self._kinds = {
+            **{(ControlClass.RX, mode): (
+                Feature.NET_CTRL_RX if mode <= RxCommand.ALLMULTI else Feature.NET_CTRL_RX_EXTRA, 1, 0,
+                partial(self._set_mode, mode)) for mode in RxCommand},
+            (ControlClass.MAC, MacCommand.TABLE_SET): (Feature.NET_CTRL_RX, None, 0, self._set_addresses),
+            (ControlClass.MAC, MacCommand.ADDR_SET): (Feature.NET_CTRL_MAC_ADDR, 6, 0, self._set_mac),
+            (ControlClass.VLAN, VlanCommand.ADD): (Feature.NET_CTRL_VLAN, 2, 0, self._add_vlan),
+            (ControlClass.VLAN, VlanCommand.DEL): (Feature.NET_CTRL_VLAN, 2, 0, self._remove_vlan),
+            (ControlClass.ANNOUNCE, AnnounceCommand.ACK): (Feature.NET_GUEST_ANNOUNCE, 0, 0, self._acknowledge),
             (ControlClass.MQ, MqCommand.VQ_PAIRS_SET): (Feature.NET_MQ, 2, 0, self._set_pairs),
             (ControlClass.NOTF_COAL, NotfCoalCommand.TX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_transmit),
             (ControlClass.NOTF_COAL, NotfCoalCommand.RX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_receive),
@@ -40,6 +69,22 @@ class ControlCommands:
         """Carry out the command in the bytes `readable`; returns what goes into the first of `room` writable bytes."""
         if not room:
             return b""
+        self._statistics.count(self._control, command_num=1)
+        if len(readable) >= 2 and readable[0] == ControlClass.STATS:
+            return self._tell(readable[1], readable[2:])[:room]
+        answer = self._execute(readable, room)
+        self._statistics.count(self._control, ok_num=answer[-1] == formats.NET_OK)
+        return answer
+
+    def _tell(self, number, data):
+        """Statistics stand behind the acknowledgement."""
+        answer = self._statistics.answer(number, data)
+        if answer is None:
+            return bytes([formats.NET_ERR])
+        self._statistics.count(self._control, ok_num=1)
+        return bytes([formats.NET_OK]) + answer()
+
+    def _execute(self, readable, room):
         refused = bytes([formats.NET_ERR])
         kind = self._kinds.get(tuple(readable[:2])) if len(readable) >= 2 else None
         if kind is None:
@@ -49,12 +94,53 @@ class ControlCommands:
             return refused
         data = readable[2:]
         answer = None
-        if formats.has_feature(self._features, feature) and len(data) == size:
+        if formats.has_feature(self._features, feature) and size in (None, len(data)):
             answer = action(data)
         # An acknowledgement is where the driver looks for it, though there is nothing to say before it.
         return bytes(answer_bytes) + refused if answer is None else answer + bytes([formats.NET_OK])
 
     # Actions: the answer, or None for an error, of which then nothing is seen
+
+    def _set_mode(self, mode, data):
+        if data not in (b"\0", b"\1"):
+            return None
+        self._filter.set_mode(mode, data[0])
+        return b""
+
+    def _set_addresses(self, data):
+        kinds = []
+        for _ in range(2):
+            end = 4 + 6 * int.from_bytes(data[:4], "little")
+            if len(data) < max(4, end):
+                return None
+            kinds.append([data[at:at + 6] for at in range(4, end, 6)])
+            data = data[end:]
+        if data:
+            return None
+        self._filter.set_addresses(*kinds)
+        return b""
+
+    def _set_mac(self, data):
+        self._filter.mac = data
+        self._config.set_mac(data)
+        return b""
+
+    def _acknowledge(self, data):
+        self._config.acknowledge()
+        return b""
+
+    def _add_vlan(self, data):
+        return self._change_vlan(self._filter.vlans.add, data)
+
+    def _remove_vlan(self, data):
+        return self._change_vlan(self._filter.vlans.discard, data)
+
+    def _change_vlan(self, change, data):
+        vlan = int.from_bytes(data, "little")
+        if vlan >= formats.VLANS:
+            return None
+        change(vlan)
+        return b""
 
     def _set_pairs(self, data):
         pairs = int.from_bytes(data, "little")

@@ -14,6 +14,8 @@ import numpy as np
 from model import formats
 from model.coalescing import Coalescing
 from model.control import ControlCommands
+from model.filter import ReceiveFilter
+from model.statistics import Statistics
 from model.steering import Steering
 from model.virtqueue import PackedQueue, RingFeatures
 
@@ -47,16 +49,19 @@ class Datapath:
         VIRTIO_F_IN_ORDER it only decides how many buffers a used descriptor stands for
     suppress : tell the driver to leave out doorbells while a queue is being worked on
     interrupt : called with the vector of a queue whose driver wants to know of used buffers
+    config : DeviceConfig
     clock : see Coalescing; then `step` is to be called now and then though it returned False
 
     Attributes
     ----------
     wire : called with each frame sent; None drops them
     steering : Steering
+    filter : ReceiveFilter
+    statistics : Statistics
     """
 
-    def __init__(self, memory, counters, *, mtu, max_frame, rx_buffer, order, suppress, interrupt, pairs=1,
-                 clock=None):
+    def __init__(self, memory, counters, *, mtu, max_frame, rx_buffer, order, suppress, interrupt, config,
+                 pairs=1, clock=None):
         self._memory = memory
         self._counters = counters
         self._pairs = pairs
@@ -67,6 +72,7 @@ class Datapath:
         self._order = order
         self._suppress = suppress
         self._interrupt = interrupt
+        self._config = config
         self.wire = None
         self.stop()
 
@@ -77,6 +83,8 @@ class Datapath:
         self._control = None
         self._coalescing = Coalescing(self._clock)
         self.steering = Steering(self._pairs)
+        self.filter = ReceiveFilter(0, self._config.mac)
+        self.statistics = Statistics(0, 0, None)
 
     def start(self, queues, features):
         """`queues`: index → QueueRegisters of the enabled ones."""
@@ -85,7 +93,11 @@ class Datapath:
         self._features = RingFeatures.of(features)
         self._multiqueue = formats.has_feature(features, formats.Feature.NET_MQ)
         self._control = formats.control_queue(features, self._pairs)
-        self._commands = ControlCommands(features, self.steering, self._coalescing, self._carries_frames)
+        self.filter = ReceiveFilter(features, self._config.mac)
+        self.statistics = Statistics(features, 2 if self._control == 2 else 2 * self._pairs, self._control)
+        self._commands = ControlCommands(features, steering=self.steering, coalescing=self._coalescing,
+                                         filter=self.filter, config=self._config, statistics=self.statistics,
+                                         control=self._control, is_enabled=self._carries_frames)
         for index, registers in queues.items():
             self.start_queue(index, registers)
 
@@ -108,9 +120,14 @@ class Datapath:
     def _carries_frames(self, index):
         return index in self._queues and index != self._control
 
+    def _count(self, index, **amounts):
+        direction = "tx" if index & 1 else "rx"
+        self.statistics.count(index, **{f"{direction}_{name}": amount for name, amount in amounts.items()})
+
     def kick(self, index, told=None):
         """A doorbell; `told` is the Position that it told, if it did."""
         if index in self._queues:
+            self._count(index, notifications=1)
             self._queues[index].ring.tell(told)
             self._kicked.add(index)
 
@@ -125,6 +142,8 @@ class Datapath:
             self._counters["rx_runt"] += 1
         elif len(frame) > self._mtu + formats.ETHERNET_HEADER + formats.VLAN_TAG * vlan_tags:
             self._counters["rx_oversize"] += 1
+        elif not self.filter.wants(frame):
+            self._counters["rx_filtered"] += 1
         elif len(frame) + sum(len(waiting) for queue in self._queues.values()
                               for waiting in queue.backlog) > self._rx_buffer:
             self._counters["rx_overflow"] += 1
@@ -223,6 +242,7 @@ class Datapath:
     def _notify(self, queue):
         if queue.ring.wants_interrupt():
             self._counters["interrupts"] += 1
+            self._count(queue.index, interrupts=1)
             self._interrupt(queue.vector)
 
     def _transmit(self, queue):
@@ -233,10 +253,12 @@ class Datapath:
         length = sum(element.length for element in chain.elements) - self._header_bytes
         if chain.capacity or not formats.ETHERNET_HEADER <= length <= self._max_frame:
             self._counters["tx_malformed"] += 1
+            self._count(queue.index, drops=1, drop_malformed=1)
             return True
         frame = chain.gather(self._memory)[self._header_bytes:]
         pair = queue.index // 2
         self._counters["tx_frames"] += 1
+        self._count(queue.index, packets=1, bytes=len(frame))
         if self._multiqueue and pair >= self.steering.pairs:
             self._counters["tx_inactive_pair"] += 1     # no driver may do that
         self.steering.transmitted(frame, pair)
@@ -264,10 +286,12 @@ class Datapath:
                 return False
             queue.backlog.popleft()
             self._counters["rx_buffer_too_small"] += 1
+            self._count(queue.index, drops=1)
             return True
         self._fetched(queue)
         self._fill(queue, chains, self._header(len(chains)) + queue.backlog.popleft())
         self._counters["rx_frames"] += 1
+        self._count(queue.index, packets=1, bytes=length - self._header_bytes)
         return True
 
     def _header(self, buffers):

@@ -9,12 +9,11 @@ Used to test the driver without RTL, and beside the RTL as the scoreboard's twin
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
-
 from model import formats, pci
 from model.common_config import CommonConfig
 from model.config_space import ConfigSpace
 from model.datapath import Datapath
+from model.device_config import DeviceConfig
 from model.formats import CapType, Feature, Status
 from model.interrupts import Interrupts
 from model.virtqueue import Position, QueueError
@@ -87,8 +86,9 @@ class FunctionalNic:
         self.error = None
         self._deferred = deferred
         self._working = False
-        self._link_up = True
-        self._config_changed = False
+        self.device_config = DeviceConfig(
+            p, features=lambda: self.common.features if self.common.status & Status.DRIVER_OK else 0,
+            notify=self._notify_config_change, count=self._count_config_change)
         queues = 2 * p.pairs + formats.has_feature(p.offered, Feature.NET_CTRL_VQ)
         vectors = queues + 1
         notify_bytes = queues * p.page
@@ -104,14 +104,14 @@ class FunctionalNic:
         self.interrupts = Interrupts(vectors, self.config, self._send_message)
         self.datapath = Datapath(memory, self.counters, pairs=p.pairs, mtu=p.mtu, max_frame=p.max_frame,
                                  rx_buffer=p.rx_buffer, order=order, suppress=suppress, clock=clock,
-                                 interrupt=self.interrupts.used_buffer)
+                                 interrupt=self.interrupts.used_buffer, config=self.device_config)
         self.common = CommonConfig(queues=queues, queue_size_max=p.queue_size_max, vectors=vectors, offered=p.offered,
                                    reset=self._quiet, live=self._live, queue_reset=self._reset_queue,
                                    queue_live=self._enable_queue, reset_reads=p.reset_reads, cookie=p.cookie)
         self._areas = [         # (offset in BAR 0, bytes, read(offset, size), write(offset, data))
             (COMMON, formats.COMMON_CFG.itemsize, self.common.read, self.common.write),
             (ISR, 1, self.interrupts.read_isr, _ignore),
-            (DEVICE, formats.VIRTIO_NET_CONFIG.itemsize, self._read_device_config, _ignore),
+            (DEVICE, formats.VIRTIO_NET_CONFIG.itemsize, self.device_config.read, _ignore),
             (NOTIFY, notify_bytes, lambda offset, size: b"", self._doorbell),
             (table, 16 * vectors, self.interrupts.read_table, self.interrupts.write_table),
             (pending, pending_bytes, self.interrupts.read_pending, _ignore)]
@@ -159,31 +159,18 @@ class FunctionalNic:
 
     @property
     def link_up(self):
-        return self._link_up
+        return self.device_config.link_up
 
     @link_up.setter
     def link_up(self, up):
-        if up != self._link_up:
-            self._link_up = up
-            self._config_changed = True
-            self._notify_config_change()
+        self.device_config.link_up = up
+
+    def _count_config_change(self):
+        self.common.generation = self.common.generation + 1 & 0xff
 
     def _notify_config_change(self):
         if self.common.status & Status.DRIVER_OK:
             self.interrupts.config_change(self.common.config_vector)
-
-    def _read_device_config(self, offset, size):
-        if self._config_changed:
-            self._config_changed = False
-            self.common.generation = self.common.generation + 1 & 0xff
-        p = self.parameters
-        image = np.zeros(1, formats.VIRTIO_NET_CONFIG)[0]
-        image["mac"] = list(p.mac)
-        image["status"] = formats.NET_S_LINK_UP if self._link_up else 0
-        if formats.has_feature(p.offered, Feature.NET_MQ):
-            image["max_virtqueue_pairs"] = p.pairs
-        image["mtu"], image["speed"], image["duplex"] = p.mtu, p.speed, formats.DUPLEX_FULL
-        return image.tobytes()[offset:offset + size]
 
     # Life cycle
 
@@ -191,7 +178,7 @@ class FunctionalNic:
         """From here no memory is touched and nothing is signalled."""
         self.datapath.stop()
         self.interrupts.clear()
-        self._config_changed = False
+        self.device_config.restore()
 
     def _function_level_reset(self):
         self._quiet()

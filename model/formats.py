@@ -10,6 +10,8 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
+from model.control_formats import *
+
 # Identity ------------------------------------------------------------------------------------------------------------
 
 VENDOR_ID = 0x1af4
@@ -103,7 +105,10 @@ def has_feature(mask, feature):
 RING_FEATURES = feature_set(Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA, Feature.EVENT_IDX, Feature.IN_ORDER,
                             Feature.INDIRECT_DESC, Feature.RING_RESET)
 RECEIVE_FEATURES = feature_set(Feature.NET_MRG_RXBUF)
-CONTROL_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL)
+FILTER_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_CTRL_RX, Feature.NET_CTRL_RX_EXTRA,
+                              Feature.NET_CTRL_VLAN, Feature.NET_CTRL_MAC_ADDR)
+CONTROL_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL,
+                               Feature.NET_DEVICE_STATS)
 
 
 def feature_names(mask):
@@ -218,36 +223,10 @@ DUPLEX_UNKNOWN = 0xff
 
 ETHERNET_HEADER = 14
 VLAN_TAG = 4
+VLANS = 4096
 
 
 # Control virtqueue ---------------------------------------------------------------------------------------------------
-
-class ControlClass(IntEnum):
-    """VIRTIO_NET_CTRL_..., the first byte of a command."""
-    MQ = 4
-    NOTF_COAL = 6
-
-
-class MqCommand(IntEnum):
-    """VIRTIO_NET_CTRL_MQ_..."""
-    VQ_PAIRS_SET = 0
-
-
-class NotfCoalCommand(IntEnum):
-    """VIRTIO_NET_CTRL_NOTF_COAL_..."""
-    TX_SET = 0
-    RX_SET = 1
-    VQ_SET = 2
-    VQ_GET = 3
-
-
-NET_OK = 0
-NET_ERR = 1
-PAIRS_LIMIT = 0x8000
-COAL = struct.Struct("<II")         # max_packets, max_usecs
-COAL_VQ = struct.Struct("<HHII")    # vq_index, reserved, max_packets, max_usecs
-COAL_VQ_GET = struct.Struct("<HH")  # of this, what the driver gives to VQ_GET
-
 
 def control_queue(features, pairs):
     """Index of the control virtqueue of a card with at most `pairs` pairs, or None without VIRTIO_NET_F_CTRL_VQ."""

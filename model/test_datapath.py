@@ -7,7 +7,8 @@ import pytest
 from model import formats
 from model.common_config import QueueRegisters
 from model.datapath import Datapath
-from model.device import OFFERED
+from model.device import OFFERED, NicParameters
+from model.device_config import DeviceConfig
 from model.memory import HostMemory
 
 WRITE, NEXT = formats.DESC_WRITE, formats.DESC_NEXT
@@ -19,7 +20,8 @@ class Bench:
     def __init__(self, **options):
         self.memory = HostMemory()
         self.counters, self.sent, self.vectors = Counter(), [], []
-        self.datapath = Datapath(self.memory, self.counters, interrupt=self.vectors.append, **{
+        config = DeviceConfig(NicParameters(), features=lambda: 0, notify=lambda: None, count=lambda: None)
+        self.datapath = Datapath(self.memory, self.counters, interrupt=self.vectors.append, config=config, **{
             "mtu": 1500, "max_frame": 9022, "rx_buffer": 65536, "order": None, "suppress": False, **options})
         self.datapath.wire = self.sent.append
         self.queues = {index: self._queue(vector=7 + index) for index in (0, 1)}

@@ -2,17 +2,25 @@
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..dma.spec import ReadBeat, ReadCommand
 from ..stream import TlpBeat
 from ..virtqueue.spec import EngineFeatures, QueueConfig
+from .control_announce import Announcement
 from .control_coalescing import Coalescing, QueueEnable, QueueLookup
 from .control_commands import Commands
+from .control_mac import Addresses, MacChange
 from .control_memory import ControlMemory
 from .control_multiqueue import Multiqueue
+from .control_offloads import GuestOffloads
+from .control_receive import ReceiveModes
 from .control_ring import ControlRing
-from .control_spec import CoalescingSettings, ControlClass, ControlFeatures, ControlInterrupt
+from .control_spec import Ack, CoalescingSettings, ControlClass, ControlFeatures, ControlInterrupt
+from .control_statistics import DeviceStatistics
+from .control_vlan import Vlans
+from .filter import FilterPort
+from .statistics import StatisticQuery
 
 __all__ = ["Control", "HANDLERS"]
 
@@ -22,8 +30,15 @@ RESET_SETTLE = 8
 
 # Class of commands → (name, component from the configuration). A component has ports `i`, `features` and `clear`.
 HANDLERS = {
+    ControlClass.RX: ("receive_modes", lambda config: ReceiveModes()),
+    ControlClass.MAC: ("addresses", lambda config: Addresses()),
+    ControlClass.VLAN: ("vlans", lambda config: Vlans()),
+    ControlClass.ANNOUNCE: ("announcement", lambda config: Announcement()),
     ControlClass.MQ: ("multiqueue", lambda config: Multiqueue(config.pairs)),
+    ControlClass.GUEST_OFFLOADS: ("offloads", lambda config: GuestOffloads()),
     ControlClass.NOTF_COAL: ("coalescing", lambda config: Coalescing(config.pairs, config.pair_bits)),
+    ControlClass.STATS: ("statistics",
+                         lambda config: DeviceStatistics(config.pair_bits, 1 << (config.queues - 1).bit_length())),
 }
 
 
@@ -54,8 +69,19 @@ class Control(wiring.Component):
     interrupts : stream of {vector} out
     active_pairs, pairs_settled
         as in `Multiqueue`
-    queue_enable, settings, virtqueue, place
+    queue_enable, settings
         as in `Coalescing`
+    virtqueue : Out(16); place : In(QueueLookup)
+        translated in the same cycle, for `Coalescing` and `DeviceStatistics`
+    negotiated_offloads : In(64); guest_offloads : Out(64)
+        see `GuestOffloads`; whoever gives a verdict or merges packets for the driver obeys the bits of the latter
+    query, value
+        as in `DeviceStatistics`
+    filter : Out(FilterPort)
+    mac_change : Out(MacChange)
+        see `Addresses`
+    acknowledge : Out(1)
+        see `Announcement`
     """
 
     def __init__(self, config):
@@ -72,6 +98,9 @@ class Control(wiring.Component):
             "active_pairs": Out(range(config.pairs + 1), init=1), "pairs_settled": In(1),
             "queue_enable": In(QueueEnable(config.pair_bits)), "settings": Out(CoalescingSettings(config.pair_bits)),
             "virtqueue": Out(16), "place": In(QueueLookup(config.pair_bits)),
+            "filter": Out(FilterPort()), "mac_change": Out(MacChange), "acknowledge": Out(1),
+            "negotiated_offloads": In(64), "guest_offloads": Out(64),
+            "query": Out(StatisticQuery(config.pair_bits)), "value": In(64),
         })
 
     def elaborate(self, platform):
@@ -85,6 +114,12 @@ class Control(wiring.Component):
             connect(m, getattr(commands, name), handler.i)
             m.d.comb += [handler.features.eq(self.features), handler.clear.eq(self.clear)]
         connect(m, ring.command, commands.i)
+        reply = ring.command.reply
+        m.d.comb += [
+            handlers["statistics"].executed.eq(ring.command.execute),
+            handlers["statistics"].acknowledged.eq(reply.valid & reply.ready & reply.payload.ack
+                                                   & (reply.payload.data == Ack.OK)),
+        ]
         self._connect_memory(m, memory, ring)
         self._connect_handlers(m, **handlers)
         connect(m, ring.interrupts, wiring.flipped(self.interrupts))
@@ -110,10 +145,24 @@ class Control(wiring.Component):
             ring.writing.eq(memory.writing), self.room.eq(memory.room), memory.accepted.eq(self.accepted),
         ]
 
-    def _connect_handlers(self, m, multiqueue, coalescing):
+    def _connect_handlers(self, m, multiqueue, coalescing, receive_modes, addresses, vlans, announcement,
+                          statistics, offloads):
+        connect(m, addresses.addresses, flipped(self.filter.addresses))
         m.d.comb += [
             self.active_pairs.eq(multiqueue.active_pairs),
             multiqueue.settled.eq(self.pairs_settled | self.quiesce),
             coalescing.enable.eq(self.queue_enable), self.settings.eq(coalescing.settings),
-            self.virtqueue.eq(coalescing.virtqueue), coalescing.place.eq(self.place),
+            coalescing.place.eq(self.place), statistics.place.eq(self.place),
+            self.query.eq(statistics.query), statistics.value.eq(self.value),
+            self.filter.modes.eq(receive_modes.modes), self.filter.vlan.eq(vlans.change),
+            self.filter.begin.eq(addresses.begin), self.filter.commit.eq(addresses.commit),
+            self.filter.too_many.eq(addresses.too_many), self.mac_change.eq(addresses.change),
+            self.acknowledge.eq(announcement.acknowledge),
+            offloads.negotiated.eq(self.negotiated_offloads), self.guest_offloads.eq(offloads.offloads),
         ]
+        counts = Signal()     # statistics have asked last for a virtqueue
+        with m.If(statistics.i.begin):
+            m.d.sync += counts.eq(1)
+        with m.Elif(coalescing.i.begin):
+            m.d.sync += counts.eq(0)
+        m.d.comb += self.virtqueue.eq(Mux(counts, statistics.virtqueue, coalescing.virtqueue))

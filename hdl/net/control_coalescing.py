@@ -34,10 +34,10 @@ class QueueEnable(data.StructLayout):
 
 class QueueLookup(data.StructLayout):
     """What a virtqueue index names. Fields: `exists` it is a receive or transmit queue; `transmit`; `queue` local
-    index."""
+    index; `control` it is the control queue."""
 
     def __init__(self, pair_bits):
-        super().__init__({"exists": 1, "transmit": 1, "queue": pair_bits})
+        super().__init__({"exists": 1, "transmit": 1, "queue": pair_bits, "control": 1})
 
 
 class Coalescing(wiring.Component):

@@ -69,7 +69,8 @@ class Commands(wiring.Component):
         known = Cat(group == kind for kind in self.rows.values()).any()
         m.d.comb += [
             self.i.enough.eq(whole & ~begin & ~known),
-            self.i.reply.valid.eq(refused), self.i.reply.payload.data.eq(Ack.ERR), self.i.reply.payload.last.eq(1),
+            self.i.reply.valid.eq(refused), self.i.reply.payload.data.eq(Ack.ERR), self.i.reply.payload.ack.eq(1),
+            self.i.reply.payload.last.eq(1),
         ]
         with m.If(execute & ~(whole & known)):
             m.d.sync += refused.eq(1)

@@ -72,7 +72,10 @@ class AckReply(wiring.Component):
         ok = Signal()
         rest = Signal(8 * self.size)
         byte = self.reply.payload
-        m.d.comb += [byte.last.eq(left == 0), byte.data.eq(Mux(byte.last, Mux(ok, Ack.OK, Ack.ERR), rest[:8]))]
+        m.d.comb += [
+            byte.last.eq(left == 0), byte.ack.eq(byte.last),
+            byte.data.eq(Mux(byte.last, Mux(ok, Ack.OK, Ack.ERR), rest[:8])),
+        ]
         with m.If(self.give):
             m.d.sync += [self.reply.valid.eq(1), ok.eq(self.ok), left.eq(self.count), rest.eq(self.data)]
         with m.Elif(self.reply.ready):

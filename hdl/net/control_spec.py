@@ -6,7 +6,8 @@ Source: OASIS Virtual I/O Device (VIRTIO) Version 1.4, section "Network Device /
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["ControlClass", "MultiqueueCommand", "CoalescingCommand", "Ack", "ControlFeatures", "Reply", "ROOM_BITS",
+__all__ = ["ControlClass", "ReceiveCommand", "MacCommand", "VlanCommand", "AnnounceCommand", "MultiqueueCommand",
+           "CoalescingCommand", "OffloadsCommand", "StatisticsCommand", "Ack", "ControlFeatures", "Reply", "ROOM_BITS",
            "HandlerPort", "CoalescingSettings", "Place", "UsedBuffer", "ControlInterrupt"]
 
 
@@ -24,6 +25,33 @@ class ControlClass(enum.Enum, shape=8):
     RSS_CTX = 9
 
 
+class ReceiveCommand(enum.Enum, shape=8):
+    """Commands of class RX."""
+    PROMISC = 0
+    ALLMULTI = 1
+    ALLUNI = 2
+    NOMULTI = 3
+    NOUNI = 4
+    NOBCAST = 5
+
+
+class MacCommand(enum.Enum, shape=8):
+    """Commands of class MAC."""
+    TABLE_SET = 0
+    ADDR_SET = 1
+
+
+class VlanCommand(enum.Enum, shape=8):
+    """Commands of class VLAN."""
+    ADD = 0
+    DEL = 1
+
+
+class AnnounceCommand(enum.Enum, shape=8):
+    """Commands of class ANNOUNCE."""
+    ACK = 0
+
+
 class MultiqueueCommand(enum.Enum, shape=8):
     """Commands of class MQ."""
     VQ_PAIRS_SET = 0
@@ -39,6 +67,17 @@ class CoalescingCommand(enum.Enum, shape=8):
     VQ_GET = 3
 
 
+class OffloadsCommand(enum.Enum, shape=8):
+    """Commands of class GUEST_OFFLOADS."""
+    SET = 0
+
+
+class StatisticsCommand(enum.Enum, shape=8):
+    """Commands of class STATS."""
+    QUERY = 0
+    GET = 1
+
+
 class Ack(enum.Enum, shape=8):
     """VIRTIO_NET_OK and VIRTIO_NET_ERR."""
     OK = 0
@@ -47,20 +86,32 @@ class Ack(enum.Enum, shape=8):
 
 class ControlFeatures(data.Struct):
     """Negotiated features that commands depend on, constant while the device is live: VIRTIO_NET_F_MQ, NOTF_COAL,
-    VQ_NOTF_COAL."""
+    VQ_NOTF_COAL, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_MAC_ADDR, GUEST_ANNOUNCE, DEVICE_STATS, CTRL_GUEST_OFFLOADS;
+    and for the types of statistics GUEST_CSUM, CSUM, and any of HOST_TSO4, HOST_TSO6 and HOST_USO."""
     multiqueue: 1
     coalescing: 1
     queue_coalescing: 1
+    receive_modes: 1
+    receive_extra: 1
+    vlan: 1
+    mac_address: 1
+    announce: 1
+    statistics: 1
+    guest_offloads: 1
+    receive_checksum: 1
+    transmit_checksum: 1
+    segmentation: 1
 
 
 class Reply(data.Struct):
-    """A byte of the device-writable part; `last` ends it."""
+    """A byte of the device-writable part; `ack` says whether it is that, `last` ends the part."""
     data: 8
+    ack: 1
     last: 1
 
 
-# Device-writable bytes of a command, saturated.
-ROOM_BITS = 16
+# Device-writable bytes of a command, saturated: enough for all statistics of 513 virtqueues.
+ROOM_BITS = 17
 
 
 class HandlerPort(wiring.Signature):

@@ -50,6 +50,8 @@ class Ingest(wiring.Component):
         with `row` to the `FrameBuffer`
     bytes : Out(17)
         with `commit`: bytes of the frame
+    lost : Out(1)
+        with `seen` and the last row: the frame is dropped though the device is live
     dropped_disabled, dropped_bad, dropped_runt, dropped_oversize, dropped_overflow : Out(1)
         pulses
     """
@@ -62,7 +64,7 @@ class Ingest(wiring.Component):
             "tready": Out(1),
             "mtu": In(16), "live": In(1), "flush": In(1), "full": In(1),
             "row": Out(PacketBeat(width)), "seen": Out(1),
-            "write": Out(1), "commit": Out(1), "abort": Out(1), "bytes": Out(17),
+            "write": Out(1), "commit": Out(1), "abort": Out(1), "bytes": Out(17), "lost": Out(1),
             **{f"dropped_{cause}": Out(1) for cause in DROP_CAUSES},
         })
         self._lanes = width // 8
@@ -94,6 +96,7 @@ class Ingest(wiring.Component):
             self.write.eq(valid & ~drop),
             self.commit.eq(valid & ~drop & beat.last),
             self.abort.eq(valid & drop),
+            self.lost.eq(drop & ~now["disabled"]),
             self.row.data.eq(beat.data), self.row.bytes.eq(beat.bytes),
             self.row.first.eq(~inside), self.row.last.eq(beat.last),
         ]

@@ -9,6 +9,7 @@ from ..stream import Queue
 from ..virtqueue.initialise import InitialiseWalk
 from ..virtqueue.spec import Pulse
 from .redirect import Redirect
+from .statistics import GROUPS, QueueEvent
 
 __all__ = ["FrameInfo", "FrameOffer"]
 
@@ -20,10 +21,11 @@ IDLE_CYCLES = 4
 
 
 class FrameInfo(data.StructLayout):
-    """A frame that waits for its verdict: `queue` local index; `length` bytes, virtio_net_hdr included."""
+    """A frame that waits for its verdict: `queue` local index; `length` bytes, virtio_net_hdr included; `unwanted`
+    by the filter."""
 
     def __init__(self, pair_bits):
-        super().__init__({"queue": pair_bits, "length": 16})
+        super().__init__({"queue": pair_bits, "length": 16, "unwanted": 1})
 
 
 class FrameOffer(wiring.Component):
@@ -45,10 +47,10 @@ class FrameOffer(wiring.Component):
 
     Attributes
     ----------
-    ended, kept : In(1); length : In(16)
-        a frame has ended; it is in the buffer, with so many bytes and a header
-    chosen : In(1); queue : In(pair_bits)
-        the queue of a frame was chosen
+    ended, kept, lost : In(1); length : In(16)
+        a frame has ended; it is in the buffer, with so many bytes and a header; it is not, and to be told by `missed`
+    chosen, unwanted : In(1); queue : In(pair_bits)
+        the queue of a frame was chosen; the filter's word on it
     active_pairs : In(range(pairs + 1))
     reset, enabled : In(Pulse); clear : In(1)
         of `Redirect`
@@ -58,7 +60,9 @@ class FrameOffer(wiring.Component):
         no frame is under way of those offered before `active_pairs` changed last; of use 2 cycles after a change
     frames : Out(stream(FrameInfo(pair_bits)))
     behind : Out(1)
-        while `frames` is valid: another frame that was kept had the same queue chosen as that one
+        while `frames` is valid: another frame that was kept, and is wanted, had the same queue chosen as that one
+    missed : Out(QueueEvent)
+        pulse: a `lost` frame was for that queue
     flush : In(1)
         throw away all, also what is offered
     idle : Out(1)
@@ -70,9 +74,11 @@ class FrameOffer(wiring.Component):
         self.depth = depth
         super().__init__({
             "reset": In(Pulse(pair_bits)), "enabled": In(Pulse(pair_bits)), "clear": In(1),
-            "ended": In(1), "kept": In(1), "length": In(16), "chosen": In(1), "queue": In(pair_bits),
+            "ended": In(1), "kept": In(1), "lost": In(1), "length": In(16),
+            "chosen": In(1), "unwanted": In(1), "queue": In(pair_bits),
             "active_pairs": In(range(pairs + 1)), "engine_idle": In(1), "settled": Out(1, init=1),
             "frames": Out(stream.Signature(FrameInfo(pair_bits))), "behind": Out(1),
+            "missed": Out(QueueEvent(pair_bits, GROUPS["rx_lost"])),
             "flush": In(1), "idle": Out(1),
         })
 
@@ -97,7 +103,7 @@ class FrameOffer(wiring.Component):
             redirect.reset.eq(self.reset), redirect.enabled.eq(self.enabled), redirect.clear.eq(self.clear),
             redirect.active_pairs.eq(self.active_pairs),
             redirect.queue.eq(self._active(waiting.o.payload.queue)),
-            waited.length.eq(waiting.o.payload.length), waited.queue.eq(redirect.instead),
+            waited.eq(waiting.o.payload), waited.queue.eq(redirect.instead),
             following.eq(Mux(waiting.o.valid, waited, info)),
             came.eq(Mux(waiting.o.valid, waiting.o.payload.queue, info.queue)),
             self.frames.valid.eq(offered & ~self.flush), self.frames.payload.eq(first),
@@ -109,14 +115,15 @@ class FrameOffer(wiring.Component):
         inside = Signal(range(self.depth + ENDED + 2))    # frames kept that are not taken
         m.d.sync += inside.eq(inside + (self.ended & self.kept) - (offered & free))
         enters, entered = Signal(), Signal(self.pair_bits)      # a cycle late: the choice is a long path
-        m.d.sync += [enters.eq(known), entered.eq(info.queue)]
-        walking = self._count(m, {"came": (enters, entered), "left": (offered & free, chosen)}, chosen)
+        m.d.sync += [enters.eq(known & ~info.unwanted), entered.eq(info.queue)]
+        left = offered & free & ~first.unwanted
+        walking = self._count(m, {"came": (enters, entered), "left": (left, chosen)}, chosen)
         m.d.comb += self.idle.eq((inside == 0) & ~walking)
         return m
 
     def _count(self, m, changes, chosen):
-        """Frames that came and that left, of each queue, in memories with one writer each. Returns whether they are
-        still being initialised."""
+        """Wanted frames that came and that left, of each queue, in memories with one writer each. Returns whether those
+        are still being initialised."""
         m.submodules.walk = walk = InitialiseWalk(self.pairs, self.pair_bits)
         counts = {}
         for name, (change, queue) in changes.items():
@@ -149,16 +156,23 @@ class FrameOffer(wiring.Component):
         return Mux(queue < self.active_pairs, queue, 0)
 
     def _pair_up(self, m, info, known):
-        shape = data.StructLayout({"kept": 1, "length": 16})
+        shape = data.StructLayout({"kept": 1, "lost": 1, "length": 16})
         m.submodules.ends = ends = Queue(shape, ENDED)
-        early, early_queue = Signal(), Signal(self.pair_bits)   # the queue of a frame that hasn't ended
+        # What was chosen for a frame that hasn't ended.
+        early, early_queue, early_unwanted = Signal(), Signal(self.pair_bits), Signal()
         both = (self.chosen | early) & ends.o.valid
         m.d.comb += [
-            ends.i.valid.eq(self.ended), ends.i.payload.kept.eq(self.kept), ends.i.payload.length.eq(self.length),
+            ends.i.valid.eq(self.ended), ends.i.payload.kept.eq(self.kept),
+            ends.i.payload.lost.eq(self.lost), ends.i.payload.length.eq(self.length),
             ends.o.ready.eq(both),
             known.eq(both & ends.o.payload.kept),
             info.queue.eq(Mux(early, self._active(early_queue), self.queue)), info.length.eq(ends.o.payload.length),
+            info.unwanted.eq(Mux(early, early_unwanted, self.unwanted)),
+        ]
+        m.d.comb += [
+            self.missed.valid.eq(both & ends.o.payload.lost & ~info.unwanted), self.missed.queue.eq(info.queue),
+            self.missed.add.drops.eq(1),
         ]
         m.d.sync += early.eq((self.chosen | early) & ~ends.o.valid)
         with m.If(self.chosen):
-            m.d.sync += early_queue.eq(self.queue)
+            m.d.sync += [early_queue.eq(self.queue), early_unwanted.eq(self.unwanted)]

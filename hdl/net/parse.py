@@ -203,7 +203,7 @@ class HeaderParser(wiring.Component):
         with m.If(network.ipv4 | network.ipv6):
             m.d.comb += [o.source.eq(network.source), o.destination.eq(network.destination)]
         m.d.comb += [getattr(o, name).eq(getattr(link, name)) for name in
-                     ("destination_mac", "source_mac", "tags", "outer_tag", "inner_tag", "ethertype")]
+                     ("destination_mac", "source_mac", "tags", "outer_tag", "customer_tag", "inner_tag", "ethertype")]
         behind = Signal(7)
         m.d.comb += [
             o.ipv4.eq(network.ipv4), o.ipv6.eq(network.ipv6),

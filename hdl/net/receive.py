@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..stream import PacketBeat, Queue
 from ..virtqueue.spec import Pulse
+from .filter import FilterPort, ReceiveFilter
 from .flow import SentFlow
 from .frame_buffer import FrameBuffer
 from .header import HeaderInsert, ReceiveHeader
@@ -13,6 +14,7 @@ from .ingest import DROP_CAUSES, Ingest
 from .offer import FrameInfo, FrameOffer
 from .parse import HeaderParser
 from .spec import HEADER_SIZES
+from .statistics import GROUPS, QueueEvent
 from .steer import Steer
 
 __all__ = ["Receive", "Verdict"]
@@ -64,6 +66,8 @@ class Receive(wiring.Component):
         `FrameOffer`
     sent : In(SentFlow(pair_bits))
         a frame was sent, see `Steer`
+    by_address, by_vlan : In(1); mac : In(48); filter : In(FilterPort)
+        see `ReceiveFilter`; unwanted frames are offered too, and marked
     frames : Out(stream(FrameInfo(pair_bits)))
     behind : Out(1)
         while `frames` is valid: another frame of its queue waits behind that one
@@ -73,9 +77,11 @@ class Receive(wiring.Component):
         header and bytes of the accepted frames
     flush : In(1)
     idle : Out(1)
-        no complete frame inside, and flows forgotten after reset and `clear`
+        no complete frame inside, and flows and filters forgotten after reset and `clear`
     clear : In(1)
-        forget the flows and the queues that are being reset
+        forget the flows, what the filters know, and the queues that are being reset
+    missed : Out(QueueEvent)
+        a frame that came while live for that queue was dropped here, see `FrameOffer`
     received, received_bytes : Out
         pulse: a frame was stored; its bytes
     dropped_disabled, dropped_bad, dropped_runt, dropped_oversize, dropped_overflow : Out(1)
@@ -94,10 +100,12 @@ class Receive(wiring.Component):
             "active_pairs": In(range(config.pairs + 1)), "engine_idle": In(1), "pairs_settled": Out(1),
             "reset": In(Pulse(config.pair_bits)), "enabled": In(Pulse(config.pair_bits)),
             "sent": In(SentFlow(config.pair_bits)),
+            "by_address": In(1), "by_vlan": In(1), "mac": In(48), "filter": In(FilterPort()),
             "frames": Out(stream.Signature(FrameInfo(config.pair_bits))), "behind": Out(1),
             "verdicts": In(stream.Signature(Verdict)),
             "data": Out(stream.Signature(PacketBeat(config.width))),
             "flush": In(1), "idle": Out(1), "clear": In(1),
+            "missed": Out(QueueEvent(config.pair_bits, GROUPS["rx_lost"])),
             "received": Out(1), "received_bytes": Out(range(config.max_frame + 1)),
             **{f"dropped_{cause}": Out(1) for cause in DROP_CAUSES},
         })
@@ -116,9 +124,10 @@ class Receive(wiring.Component):
             buffer.write.eq(ingest.write), buffer.row.eq(ingest.row),
             buffer.commit.eq(ingest.commit), buffer.abort.eq(ingest.abort),
         ]
-        steer, offer = self._offer(m, ingest, buffer.rows)
+        steer, filter, offer = self._offer(m, ingest, buffer.rows)
         verdicts, insert = self._deliver(m, buffer)
-        m.d.comb += self.idle.eq(buffer.empty & offer.idle & ~verdicts.o.valid & insert.idle & ~steer.clearing)
+        m.d.comb += self.idle.eq(buffer.empty & offer.idle & ~verdicts.o.valid & insert.idle & ~steer.clearing
+                                 & ~filter.clearing)
         for cause in DROP_CAUSES:
             m.d.comb += getattr(self, f"dropped_{cause}").eq(getattr(ingest, f"dropped_{cause}"))
         m.d.sync += [self.received.eq(ingest.commit), self.received_bytes.eq(ingest.bytes)]
@@ -129,21 +138,27 @@ class Receive(wiring.Component):
         config = self.config
         m.submodules.parser = parser = HeaderParser(config.width)
         m.submodules.steer = steer = Steer(config.pairs, config.pair_bits, config.flow_entries)
+        m.submodules.filter = filter = ReceiveFilter()
         # Two more frames may stand in the buffer's output stages.
         m.submodules.offer = offer = FrameOffer(config.pairs, config.pair_bits, rows + 2)
         wiring.connect(m, offer.frames, wiring.flipped(self.frames))
+        wiring.connect(m, wiring.flipped(self.filter), filter.port)
         m.d.comb += [
             parser.beat.eq(ingest.row), parser.taken.eq(ingest.seen),
             steer.valid.eq(parser.valid), steer.headers.eq(parser.headers),
+            filter.headers.eq(parser.headers), filter.clear.eq(self.clear),
+            filter.by_address.eq(self.by_address), filter.by_vlan.eq(self.by_vlan), filter.mac.eq(self.mac),
             steer.sent.eq(self.sent), steer.active_pairs.eq(self.active_pairs), steer.clear.eq(self.clear),
             offer.ended.eq(ingest.seen & ingest.row.last), offer.kept.eq(ingest.commit),
+            offer.lost.eq(ingest.lost), self.missed.eq(offer.missed),
             offer.length.eq(ingest.bytes + self.header_bytes),
-            offer.chosen.eq(steer.chosen), offer.queue.eq(steer.queue), offer.active_pairs.eq(self.active_pairs),
+            offer.chosen.eq(steer.chosen), offer.queue.eq(steer.queue), offer.unwanted.eq(filter.unwanted),
+            offer.active_pairs.eq(self.active_pairs),
             offer.engine_idle.eq(self.engine_idle), self.pairs_settled.eq(offer.settled),
             offer.reset.eq(self.reset), offer.enabled.eq(self.enabled), offer.clear.eq(self.clear),
             offer.flush.eq(self.flush), self.behind.eq(offer.behind),
         ]
-        return steer, offer
+        return steer, filter, offer
 
     def _deliver(self, m, buffer):
         """Rows of the head frame by its verdict: behind a header to `data`, or nowhere."""

@@ -32,6 +32,7 @@ class GsoType(enum.Enum, shape=8):
 
 class EtherType(enum.IntEnum, shape=16):
     IPV4 = 0x0800
+    VLAN = 0x8100
     IPV6 = 0x86dd
 
 
@@ -53,6 +54,7 @@ class PacketHeaders(data.Struct):
     destination_mac, source_mac : 48 bits
     tags : VLAN tags, 0 to 2; what looks like a third one is an EtherType
     outer_tag, inner_tag : tag control information of the first and the second tag, if there
+    customer_tag : the first tag is one of 802.1Q, TPID 0x8100
     ethertype : behind the tags; 0 if the frame ends before
     ipv4, ipv6 : the EtherType says so, the version is right, and the fixed header (IPv4: with its options) is inside
     source, destination : IP addresses; IPv4 in the low 32 bits; 0 without IP
@@ -70,6 +72,7 @@ class PacketHeaders(data.Struct):
     destination_mac: 48
     source_mac: 48
     tags: 2
+    customer_tag: 1
     outer_tag: 16
     inner_tag: 16
     ethertype: 16

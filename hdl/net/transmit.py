@@ -62,6 +62,8 @@ class Transmit(wiring.Component):
         pulse, 4 cycles after the last of a frame's headers has left
     sent, sent_bytes : Out
         pulse: a frame was handed to the wire side; its bytes
+    counted_queue : Out(pair_bits)
+        with `sent` and the pulses below: local index of the packet's queue
     dropped_malformed, dropped_error : Out(1)
         pulse: a packet was dropped because of its length or chain; because its read failed
     """
@@ -91,7 +93,7 @@ class Transmit(wiring.Component):
             "eth_tx_tvalid": Out(1), "eth_tx_tready": In(1), "eth_tx_tlast": Out(1),
             "discard": In(1), "clear": In(1), "idle": Out(1),
             "flow": Out(SentFlow(config.pair_bits)),
-            "sent": Out(1), "sent_bytes": Out(range(config.max_frame + 1)),
+            "sent": Out(1), "sent_bytes": Out(range(config.max_frame + 1)), "counted_queue": Out(config.pair_bits),
             "dropped_malformed": Out(1), "dropped_error": Out(1),
         })
 
@@ -161,5 +163,6 @@ class Transmit(wiring.Component):
     def _count(self, m, ended, judge):
         m.d.sync += [
             self.sent.eq(ended & judge.good), self.sent_bytes.eq(judge.bytes),
+            self.counted_queue.eq(judge.completion.queue),
             self.dropped_malformed.eq(ended & judge.malformed), self.dropped_error.eq(ended & judge.error),
         ]

@@ -34,7 +34,8 @@ class SlotDigest(data.Struct):
 class AlignedHeaders(data.StructLayout):
     """A frame's headers, network layer from byte 0 of `l3`; bytes that the frame doesn't have mean nothing.
 
-    Fields: `destination_mac`, `source_mac`, `tags`, `outer_tag`, `inner_tag`, `ethertype` as in `PacketHeaders`;
+    Fields: `destination_mac`, `source_mac`, `tags`, `outer_tag`, `customer_tag`, `inner_tag`, `ethertype` as in
+    `PacketHeaders`;
     `ipv4`, `ipv6` by EtherType alone; `cut` the frame ends before its EtherType; `left` bytes of the frame behind the
     EtherType that are within reach; `first` digest of the fixed IPv6 header (without length), `slots` of what may
     follow; `context` as given with the frame.
@@ -42,7 +43,8 @@ class AlignedHeaders(data.StructLayout):
 
     def __init__(self, context_bits):
         super().__init__({
-            "destination_mac": 48, "source_mac": 48, "tags": 2, "outer_tag": 16, "inner_tag": 16, "ethertype": 16,
+            "destination_mac": 48, "source_mac": 48, "tags": 2, "outer_tag": 16, "customer_tag": 1, "inner_tag": 16,
+            "ethertype": 16,
             "ipv4": 1, "ipv6": 1, "cut": 1, "left": range(REACH - ETHERNET_HEADER_BYTES + 1),
             "l3": data.ArrayLayout(8, L3_BYTES), "first": SlotDigest, "slots": data.ArrayLayout(SlotDigest, SLOTS),
             "context": context_bits,
@@ -135,7 +137,7 @@ class HeaderWindow(wiring.Component):
         present = [Mux(bit, number(at), 0) for bit, at in zip(complete, type_at)]
         m.d.comb += [
             o.destination_mac.eq(window[:48]), o.source_mac.eq(window[48:96]),
-            o.tags.eq(Cat(once & ~twice, twice)),
+            o.tags.eq(Cat(once & ~twice, twice)), o.customer_tag.eq(once & (octet(type_at[0]) == EtherType.VLAN >> 8)),
             o.outer_tag.eq(number(type_at[0] + 2)), o.inner_tag.eq(number(type_at[1] + 2)),
             o.cut.eq(by_tags(~complete)),
             o.ethertype.eq(by_tags(present)),

@@ -73,8 +73,10 @@ class VirtioDevice(wiring.Component):
         see `LifeCycle`
     mac, mtu, speed, link_up : In
         see `DeviceConfig`
-    mtu_shown : Out(16)
-        mtu as the driver reads it
+    new_mac : In(48); set_mac, acknowledge : In(1)
+        see `DeviceConfig`
+    mtu_shown : Out(16); mac_shown : Out(48)
+        as the driver reads them
     config_changed : Out(1)
         pulse: send a configuration change notification; ISR bit 1 is set in the same cycle
     config_vector : Out(12)
@@ -109,7 +111,11 @@ class VirtioDevice(wiring.Component):
             "mtu": In(16),
             "speed": In(32),
             "link_up": In(1),
+            "new_mac": In(48),
+            "set_mac": In(1),
+            "acknowledge": In(1),
             "mtu_shown": Out(16),
+            "mac_shown": Out(48),
             "config_changed": Out(1),
             "config_vector": Out(12),
             "queue_interrupt": In(1),
@@ -134,7 +140,7 @@ class VirtioDevice(wiring.Component):
         wiring.connect(m, bar.counters, wiring.flipped(self.counters))
         wiring.connect(m, notify.doorbells, wiring.flipped(self.doorbells))
         wiring.connect(m, common.configure, wiring.flipped(self.configure))
-        self._connect_life(m, life, common, isr)
+        self._connect_life(m, life, common, isr, device)
         self._connect_queue_resets(m, life, common)
         self._connect_changes(m, common, device, isr)
         m.d.comb += [
@@ -145,7 +151,7 @@ class VirtioDevice(wiring.Component):
         ]
         return m
 
-    def _connect_life(self, m, life, common, isr):
+    def _connect_life(self, m, life, common, isr, device):
         m.d.comb += [
             life.request.eq(common.reset),
             life.flr.eq(self.flr),
@@ -157,6 +163,7 @@ class VirtioDevice(wiring.Component):
             common.clear.eq(life.clear),
             common.error.eq(self.error),
             isr.clear.eq(life.clear),
+            device.clear.eq(life.clear),
         ]
 
     def _connect_queue_resets(self, m, life, common):
@@ -178,7 +185,12 @@ class VirtioDevice(wiring.Component):
             device.mtu.eq(self.mtu),
             device.speed.eq(self.speed),
             device.link_up.eq(self.link_up),
+            device.new_mac.eq(self.new_mac),
+            device.set_mac.eq(self.set_mac),
+            device.announces.eq(common.driver_ok & common.features[Feature.GUEST_ANNOUNCE]),
+            device.acknowledge.eq(self.acknowledge),
             self.mtu_shown.eq(device.mtu_shown),
+            self.mac_shown.eq(device.mac_shown),
             common.generation.eq(device.generation),
             tell.eq((device.changed | common.failed) & common.driver_ok),
             isr.set_config.eq(tell),

@@ -94,6 +94,7 @@ def offered_features(config):
         F.EVENT_IDX, F.IN_ORDER, F.INDIRECT_DESC, F.RING_RESET,
         F.MAC, F.STATUS, F.MTU, F.SPEED_DUPLEX, F.MRG_RXBUF,
         F.CTRL_VQ, F.MQ, F.NOTF_COAL, F.VQ_NOTF_COAL,
+        F.CTRL_RX, F.CTRL_RX_EXTRA, F.CTRL_VLAN, F.CTRL_MAC_ADDR, F.GUEST_ANNOUNCE, F.DEVICE_STATS,
     }
     check_offered(offered)
     return tuple(sorted(offered))

@@ -42,6 +42,8 @@ class Interrupts(wiring.Component):
     config_vector : In(12)
     msix_enable, live, notify_config, quiesce : In(1)
     requests : stream of {vector} out
+    notified : Out(2)
+        bit 0 with a transfer at `rx`, bit 1 at `tx`: the driver is interrupted
     isr_queue, isr_config : Out(1)
         pulses: set ISR bit 0, bit 1
     idle : Out(1)
@@ -61,6 +63,7 @@ class Interrupts(wiring.Component):
             "notify_config": In(1),
             "quiesce": In(1),
             "requests": Out(stream.Signature(data.StructLayout({"vector": 11}))),
+            "notified": Out(2),
             "isr_queue": Out(1),
             "isr_config": Out(1),
             "idle": Out(1),
@@ -81,6 +84,7 @@ class Interrupts(wiring.Component):
         m.d.comb += [
             free.eq(out.i.ready),
             used.eq(free & ~changed & waiting.any()),
+            self.notified.eq(Mux(used & allowed & ~(self.msix_enable & vector[11]), 1 << choice, 0)),
             # A change that waits has either just set its ISR bit, or waits for an older request.
             self.idle.eq(~self.requests.valid & ~self.isr_queue & ~self.isr_config),
         ]

@@ -9,8 +9,8 @@ import enum
 
 from amaranth.lib import data
 
-__all__ = ["Feature", "FEATURE_BITS", "NO_VECTOR", "MAX_VECTORS", "Status", "LinkStatus", "Duplex", "IsrStatus",
-           "SPEED_UNKNOWN", "MIN_MTU"]
+__all__ = ["Feature", "FEATURE_BITS", "GUEST_OFFLOADS", "NO_VECTOR", "MAX_VECTORS", "Status", "LinkStatus", "Duplex",
+           "IsrStatus", "SPEED_UNKNOWN", "MIN_MTU"]
 
 
 # Bits kept for the driver's features: windows 0 to 3. The highest bit that the specification defines is 70.
@@ -123,3 +123,11 @@ class Feature(enum.IntEnum):
     HOST_UDP_TUNNEL_GSO_CSUM = 68
     OUT_NET_HEADER = 69
     IPSEC = 70
+
+
+# Guest offload → its bit in VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, which has no room for feature bits above 63.
+GUEST_OFFLOADS = {
+    Feature.GUEST_CSUM: 1, Feature.GUEST_TSO4: 7, Feature.GUEST_TSO6: 8, Feature.GUEST_ECN: 9, Feature.GUEST_UFO: 10,
+    Feature.GUEST_UDP_TUNNEL_GSO: 46, Feature.GUEST_UDP_TUNNEL_GSO_CSUM: 47, Feature.GUEST_USO4: 54,
+    Feature.GUEST_USO6: 55,
+}

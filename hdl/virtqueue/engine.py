@@ -118,7 +118,7 @@ class Engine(wiring.Component):
         else:
             ports |= {
                 "frames": In(stream.Signature(Frame(bits))),
-                "verdicts": Out(stream.Signature(Verdict)),
+                "verdicts": Out(stream.Signature(Verdict(bits))),
                 "writes": Out(stream.Signature(WriteCommand(bits))),
                 "packet_sent": In(1), "frames_behind": In(1), "hurry": In(1), "header_bytes": In(6),
             }

@@ -141,22 +141,25 @@ class Coalescing(data.StructLayout):
 
 
 class Frame(data.StructLayout):
-    """A received frame that wants a buffer. Fields: `queue` local index; `length` bytes with the virtio header."""
+    """A received frame that wants a buffer. Fields: `queue` local index; `length` bytes with the virtio header;
+    `unwanted` by the driver's filter: it gets none."""
 
     def __init__(self, pair_bits):
-        super().__init__({"queue": pair_bits, "length": FRAME_BITS})
+        super().__init__({"queue": pair_bits, "length": FRAME_BITS, "unwanted": 1})
 
 
-class DropCause(enum.Enum, shape=2):
+class DropCause(enum.Enum, shape=3):
     """Why a frame got no buffer."""
     NONE = 0
     DISABLED = 1    # queue not enabled, device not live, or being reset
     NO_BUFFER = 2   # the driver has made nothing available, or not enough
     TOO_LONG = 3    # the next buffer is smaller than the frame, or than its header; it stays available
+    FILTERED = 4    # it is unwanted
 
 
-class Verdict(data.Struct):
-    """What becomes of a frame. `cause` is NONE with `accept`; then `buffers` hold it."""
-    accept: 1
-    cause: DropCause
-    buffers: 16
+class Verdict(data.StructLayout):
+    """What becomes of a frame. Fields: `accept`; `cause`, NONE with `accept`; `buffers` that hold it, with `accept`;
+    `queue`, `length` of the `Frame`."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"accept": 1, "cause": DropCause, "buffers": 16, "queue": pair_bits, "length": FRAME_BITS})

@@ -26,9 +26,9 @@ class WalkReceive(wiring.Component):
     of more elements than the cache holds are measured first: 2 cycles an element, twice. Elements that are not
     device-writable count nothing. See `Fill` for used descriptors; they come when the packet was `packet_sent`.
 
-    A frame is dropped, and nothing consumed, if its queue is not enabled, the device not `live` or in `quiesce`; if the
-    next chain is too small, with `merge` for the header; or if there are too few. While `looking` says that one
-    may be about to come, a frame waits for it, up to `PATIENCE` cycles.
+    A frame is dropped, and nothing consumed, if its queue is not enabled, the device not `live` or in `quiesce`; if it
+    is `unwanted`; if the next chain is too small, with `merge` for the header; or if there are too few. While `looking`
+    says that one may be about to come, a frame waits for it, up to `PATIENCE` cycles.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class WalkReceive(wiring.Component):
             "init": In(Pulse(queue_bits)), "live": In(1), "quiesce": In(1), "merge": In(1), "header_bytes": In(6),
             "reset": In(StageReset(queue_bits)), "begun": Out(Pulse(queue_bits)),
             "frames": In(stream.Signature(Frame(queue_bits))),
-            "verdicts": Out(stream.Signature(Verdict)),
+            "verdicts": Out(stream.Signature(Verdict(queue_bits))),
             "writes": Out(stream.Signature(WriteCommand(queue_bits))),
             "packet_sent": In(1), "frames_behind": In(1),
             "completions": Out(stream.Signature(Completion(queue_bits))),
@@ -96,7 +96,7 @@ class WalkReceive(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.verdicts = verdicts = RegisterSlice(Verdict)
+        m.submodules.verdicts = verdicts = RegisterSlice(Verdict(self.queue_bits))
         wiring.connect(m, verdicts.o, wiring.flipped(self.verdicts))
         self._verdicts = verdicts.i
         self._frame, self._at = frame, at = Signal(Frame(self.queue_bits)), Signal(self.state)
@@ -115,6 +115,7 @@ class WalkReceive(wiring.Component):
             self.cache_queue.eq(queue), self.cache_slot.eq(base.slot),
             self.capacity_queue.eq(queue), self.capacity_chain.eq(at.chain), self.capacity_enable.eq(1),
             usable.eq(enabled & self.live & ~self.quiesce), measure.dry.eq(dry),
+            self._verdicts.payload.queue.eq(frame.queue), self._verdicts.payload.length.eq(frame.length),
         ]
         # `dry` is of the same cycle as what is known to be there: what arrives is visible before its queue is dry.
         m.d.sync += [enabled.eq(self.config.enabled), dry.eq(~self.looking)]
@@ -133,6 +134,8 @@ class WalkReceive(wiring.Component):
                 m.d.comb += self.capacity_chain.eq(self._following)
                 with m.If(~usable):
                     self._drop(m, DropCause.DISABLED)
+                with m.Elif(frame.unwanted):
+                    self._drop(m, DropCause.FILTERED)
                 with m.Else():
                     self._choose(m)
             with m.State("WAIT"):

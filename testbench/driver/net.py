@@ -214,6 +214,11 @@ class Nic:
         await self.control.set_pairs(pairs)
         self.active_pairs = pairs
 
+    async def set_mac(self, mac):
+        """With VIRTIO_NET_F_CTRL_MAC_ADDR: the card has another address."""
+        await self.control.set_mac(mac)
+        self.mac = await self.virtio.read_config("mac")
+
     # Events
 
     def _queue_interrupt(self, index):
@@ -244,6 +249,15 @@ class Nic:
         if not self._has(Feature.NET_STATUS):
             return True
         return bool(await self.virtio.read_config("status") & formats.NET_S_LINK_UP)
+
+    async def announce(self, frames):
+        """With VIRTIO_NET_F_GUEST_ANNOUNCE: if the card asks for announcements, send these `frames` and acknowledge.
+        Returns whether it did."""
+        if not await self.virtio.read_config("status") & formats.NET_S_ANNOUNCE:
+            return False
+        await self.control.acknowledge_announcement()
+        await self.send_many(frames)
+        return True
 
     # Frames
 

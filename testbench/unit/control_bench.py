@@ -2,6 +2,7 @@
 
 import random
 import struct
+import zlib
 
 from amaranth.hdl import Elaboratable, Module
 from amaranth.sim import Simulator
@@ -11,12 +12,14 @@ from hdl.dma.spec import Client, ReadStatus
 from hdl.net.control import Control
 from hdl.pcie.spec import MemoryRequest, TlpType
 from hdl.virtio.queue_map import QueueMap, Role
-from testbench.unit.control_oracle import ControlOracle
+from testbench.unit.control_oracle import NEGOTIATED, ControlOracle
 from testbench.unit.packed_ring import INDIRECT, PackedRing
 
 __all__ = ["ControlBench", "Buffer", "ALL"]
 
-ALL = ("multiqueue", "coalescing", "queue_coalescing")
+ALL = ("multiqueue", "coalescing", "queue_coalescing", "receive_modes", "receive_extra", "vlan", "mac_address",
+       "announce", "statistics", "receive_checksum", "transmit_checksum", "segmentation",
+       "guest_offloads")
 RING, DRIVER_AREA, DEVICE_AREA, HEAP, MEMORY = 0x1000, 0x800, 0x900, 0x20000, 1 << 20
 UNTOUCHED = 0xee
 
@@ -37,6 +40,7 @@ class WithQueueMap(Elaboratable):
             queue_map.virtqueue.eq(dut.virtqueue),
             dut.place.exists.eq((place.role == Role.RECEIVE) | (place.role == Role.TRANSMIT)),
             dut.place.transmit.eq(place.role == Role.TRANSMIT), dut.place.queue.eq(place.index),
+            dut.place.control.eq(place.role == Role.CONTROL),
         ]
         return m
 
@@ -80,6 +84,8 @@ class ControlBench:
     def begin(self):
         """A life from reset to reset."""
         self.oracle = ControlOracle(self.config.pairs, self.enabled, self.features)
+        self.oracle.counter = self.counter
+        self.asked = [None, None]         # counters that are asked for, the last two cycles
         self.ring = PackedRing(self.memory, RING, DEVICE_AREA, self.size)
         self.heap = HEAP
         self.memory[HEAP:] = bytes([UNTOUCHED]) * (MEMORY - HEAP)
@@ -89,7 +95,13 @@ class ControlBench:
         self.outstanding, self.replies = {}, []
         self.interrupts, self.reads, self.settings = 0, [], {}
         self.active_seen = []
+        self.modes, self.table, self.mac, self.vlans = 0, None, None, set()      # as told to the filter
+        self.building, self.acknowledged, self.filter_seen, self.offloads = None, 0, [], NEGOTIATED
         self.checks = True       # what comes back is judged
+
+    def counter(self, virtqueue, type, n):
+        """Any number that belongs to a counter and to no other."""
+        return zlib.crc32(struct.pack("<HBB", virtqueue, type, n)) * 0x1_0000_0003 & (1 << 64) - 1
 
     # What the driver does
     def allocate(self, count, content=None):
@@ -137,19 +149,20 @@ class ControlBench:
             self.outstanding[(yield from steps).id] = buffer
         return run()
 
+    def _fits(self, buffer):
+        return (1 if buffer.indirect else len(buffer.elements)) <= self.ring.free
+
     def _drive(self, ctx):
         """A step of the driver."""
         if self.publishing is None and self.waiting:
-            buffer = self.waiting[0]
-            if (1 if buffer.indirect else len(buffer.elements)) <= self.ring.free:
-                self.waiting.pop(0)
-                self.publishing = self._publish(buffer)
+            if self._fits(self.waiting[0]):
+                self.publishing = self._publish(self.waiting.pop(0))
         elif self.publishing is not None:
             try:
                 next(self.publishing)
             except StopIteration:
                 self.publishing = None
-                if not self.waiting or self.rng.random() < 0.5 or not self.ring.free:
+                if not self.waiting or self.rng.random() < 0.5 or not self._fits(self.waiting[0]):
                     self.doorbells.append(self.now + self.rng.randint(0, 20))
         used = self.ring.poll()
         if used is not None:
@@ -171,6 +184,7 @@ class ControlBench:
         assert sorted(mine[:-8]) == sorted(zip(buffer.writable, expected)), "where they belong, once"
         assert [address for address, _ in mine[-8:]] == list(range(slot, slot + 8))
         assert self.active_seen.pop(0) == self.oracle.active, "in effect when the buffer is used"
+        assert self.filter_seen.pop(0) == self.oracle.filter(), f"in effect when the buffer is used (seed {self.seed})"
         self.replies.append((buffer, content[:length]))
 
     # One cycle of everything
@@ -181,6 +195,7 @@ class ControlBench:
             await ctx.tick()
         assert ctx.get(dut.idle)
         ctx.set(dut.msix_enable, self.msix)
+        ctx.set(dut.negotiated_offloads, NEGOTIATED)
         for name in ALL:
             ctx.set(getattr(dut.features, name), name in self.features)
         for name in ("indirect", "event_index"):
@@ -217,9 +232,38 @@ class ControlBench:
         settings = ctx.get(dut.settings)
         if settings.valid:
             self.settings[2 * settings.queue + settings.transmit] = (settings.max_packets, settings.max_usecs)
+        self._watch_filter(ctx)
+        asked = self.asked.pop(0)
+        ctx.set(dut.value, self.counter(*asked) if asked else 0)
+        query = ctx.get(dut.query)
+        self.asked.append((2 * query.queue + query.transmit, 16 * query.transmit + query.kind.value, query.counter))
         await ctx.tick()
         ctx.set(dut.beats.valid, 0)
         self.now += 1
+
+    def filter(self):
+        """What others than the queues have been told, as the oracle puts it."""
+        return self.modes, self.table, self.mac, frozenset(self.vlans), self.acknowledged, self.offloads
+
+    def _watch_filter(self, ctx):
+        """What they are told in this cycle."""
+        port, ready = self.dut.filter, self.rng.random() >= self.stall
+        ctx.set(port.addresses.ready, ready)
+        self.modes, self.offloads = ctx.get(port.modes.as_value()), ctx.get(self.dut.guest_offloads)
+        if ctx.get(port.begin):
+            self.building = []
+        if ready and ctx.get(port.addresses.valid):
+            self.building.append(ctx.get(port.addresses.payload).to_bytes(6, "little"))
+        if ctx.get(port.commit):
+            assert ready
+            many = ctx.get(port.too_many)
+            self.table, self.building = (self.building, [bool(many & 1), bool(many & 2)]), None
+        self.acknowledged += ctx.get(self.dut.acknowledge)
+        change, vlan = ctx.get(self.dut.mac_change), ctx.get(port.vlan)
+        if change.valid:
+            self.mac = change.mac.to_bytes(6, "little")
+        if vlan.valid:
+            (self.vlans.add if vlan.add else self.vlans.discard)(vlan.vlan)
 
     def _serve_reads(self, ctx, now):
         dut = self.dut
@@ -271,6 +315,7 @@ class ControlBench:
         changes = [(header.high + n, beat.data >> 8 * n & 0xff) for n in range(8) if enables >> n & 1]
         if header.length == 2:
             self.active_seen.append(ctx.get(self.dut.active_pairs))
+            self.filter_seen.append(self.filter())
         return changes
 
     def quiet(self):
@@ -298,3 +343,4 @@ class ControlBench:
         applied = {queue: self.settings.get(queue, (0, 0)) for queue in self.oracle.settings}
         assert applied == self.oracle.settings
         assert ctx.get(self.dut.active_pairs) == self.oracle.active
+        assert self.filter() == self.oracle.filter()

@@ -18,9 +18,9 @@ __all__ = ["FIELDS", "headers_of", "random_frame"]
 
 
 REACH, SLOTS = 128, 8
-FIELDS = ("destination_mac", "source_mac", "tags", "ethertype", "ipv4", "ipv6", "source", "destination", "fragment",
-          "protocol", "transport", "tcp", "udp", "source_port", "destination_port", "truncated", "malformed",
-          "unreached")
+FIELDS = ("destination_mac", "source_mac", "tags", "customer_tag", "ethertype", "ipv4", "ipv6", "source", "destination",
+          "fragment", "protocol", "transport", "tcp", "udp", "source_port", "destination_port", "truncated",
+          "malformed", "unreached")
 
 
 def headers_of(frame):
@@ -31,6 +31,7 @@ def headers_of(frame):
     while o["tags"] < 2 and frame[at:at + 2] in (b"\x81\x00", b"\x88\xa8"):
         if len(frame) >= at + 4:
             o[("outer_tag", "inner_tag")[o["tags"]]] = int.from_bytes(frame[at + 2:at + 4], "big")
+        o["customer_tag"] = int(frame[12:14] == b"\x81\x00")
         o["tags"] += 1
         at += 4
     o["l3_offset"] = at + 2

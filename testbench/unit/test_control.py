@@ -6,7 +6,23 @@ import struct
 import pytest
 
 from testbench.unit.control_bench import ALL, DRIVER_AREA, ControlBench
-from testbench.unit.control_oracle import ERR, OK, ask_queue, coalesce_all, coalesce_queue, pairs_set
+from testbench.unit.control_oracle import (
+    ERR,
+    GUEST_OFFLOADS,
+    NEGOTIATED,
+    OK,
+    TYPES,
+    ask_queue,
+    coalesce_all,
+    coalesce_queue,
+    mac_set,
+    pairs_set,
+    receive_mode,
+    stats_get,
+    stats_query,
+    table_set,
+    vlan_set,
+)
 
 
 def replies(bench):
@@ -22,6 +38,15 @@ def random_command(rng):
         (coalesce_all(rng.random() < 0.5, *values), 1),
         (coalesce_queue(queue, *values, reserved=rng.getrandbits(16)), 1),
         (ask_queue(queue, reserved=rng.getrandbits(16)), 9),
+        (receive_mode(rng.randrange(7), rng.choice([0, 1, 1, 2])), 1),
+        (vlan_set(rng.random() < 0.7, rng.choice([0, 1, 4095, 4096, rng.randrange(1 << 16)])), 1),
+        (mac_set(rng.randbytes(6)), 1),
+        (bytes([3, rng.choice([0, 0, 1])]), 1),
+        (bytes([GUEST_OFFLOADS, 0]) + (NEGOTIATED & rng.getrandbits(64) | rng.choice([0, 0, 1 << rng.randrange(64)]))
+         .to_bytes(8, "little"), 1),
+        (stats_query(), rng.choice([1, 4, 9, 20])),
+        (stats_get(*random_requests(rng)), rng.choice([1, 30, 200, 1000])),
+        (table_set(*([rng.randbytes(6) for _ in range(rng.choice([0, 0, 1, 5]))] for _ in range(2))), 1),
         (bytes([rng.randrange(12), rng.randrange(5)]) + rng.randbytes(rng.choice([0, 1, 2, 4, 8, 12, 300])), 1),
     ])
     spoil = rng.random()
@@ -32,20 +57,34 @@ def random_command(rng):
     return command, rng.choice([room, room, room, 0, 1, 3, 8, 9, 30])
 
 
-@pytest.mark.requirements("NET-117", "NET-118", "NET-119", "NET-159", "NET-176", "NET-177", "NET-183", "NET-184",
-                          "NET-187")
+def random_requests(rng):
+    """What statistics to get: mostly right, of up to 6 queues among the first 9."""
+    requests = []
+    for _ in range(rng.choice([0, 1, 2, 6])):
+        queue = rng.choice([0, 1, 3, 6, 8])
+        own = [bit for bit in TYPES if bit // 16 == (2 if queue == 8 else queue % 2)]
+        requests.append((queue, sum(1 << bit for bit in own if rng.random() < 0.5)))
+    if requests and rng.random() < 0.3:
+        queue, types = requests[-1]
+        requests[-1] = rng.choice([(queue, types | 1 << rng.randrange(64)), (rng.choice([9, 0x108, 0xffff]), types)])
+    return requests
+
+
+@pytest.mark.requirements("NET-117", "NET-118", "NET-119", "NET-120", "NET-123", "NET-125", "NET-127", "NET-131",
+                          "NET-134", "NET-141", "NET-143", "NET-148", "NET-149", "NET-159", "NET-176", "NET-177",
+                          "NET-183", "NET-184", "NET-187")
 @pytest.mark.parametrize("seed", range(4))
 def test_random(seed):
     rng = random.Random(seed)
     size = [1, 3, 16, 7][seed]
-    features = ALL if seed != 3 else rng.sample(ALL, 2)
+    features = ALL if seed != 3 else rng.sample(ALL, 4)
     bench = ControlBench(seed=seed, size=size, features=features, width=rng.choice([128, 256, 512]),
                          stall=rng.choice([0, 0.3, 0.6]))
-    for _ in range(30):
+    for _ in range(45):
         command, room = random_command(rng)
         bench.waiting.append(bench.prepare(command, room))
     bench.run()
-    assert len(bench.replies) == bench.interrupts == 30
+    assert len(bench.replies) == bench.interrupts == 45
     assert {content[-1:] for content in replies(bench)} >= {OK, ERR}
     assert bench.errors == 0
 

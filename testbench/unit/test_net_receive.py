@@ -396,11 +396,12 @@ def test_flush_withdraws_what_it_finds():
     dut = bench.dut
 
     async def send(ctx):
-        await ctx.tick().repeat(4)
+        await ctx.tick().until(dut.idle)
         await send_beats(ctx, dut, wire(frames, 512), gap=lambda: next(gaps))
     bench.process(send)
 
     async def flush(ctx):
+        await ctx.tick().until(dut.idle)
         await ctx.tick().repeat(30)
         assert ctx.get(dut.frames.valid)
         ctx.set(dut.flush, 1)

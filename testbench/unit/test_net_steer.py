@@ -22,6 +22,7 @@ from testbench.unit.headers import FIELDS, headers_of, random_frame
 from testbench.unit.test_net_transmit import beats_of
 
 ENTRIES = 64
+CLEARED = 140      # cycles until all tables are empty
 HASHED = ("ipv4", "ipv6", "source", "destination", "source_mac", "destination_mac", "source_port", "destination_port",
           "protocol", "fragment")
 CONFIG = NicConfig(pairs=5, rx_buffer=8192, tx_buffer=8192, max_mtu=2000, flow_entries=ENTRIES)
@@ -221,19 +222,28 @@ def test_clear_forgets_the_flows():
 class ReceiveBench(StreamBench):
     """Frames from the wire with gaps, some of them bad; `infos` collects what is offered."""
 
-    def __init__(self, frames, config=CONFIG, *, stall=(0.0, 0.0), bad=lambda n: False, count=None, learnt=(),
+    def __init__(self, frames, config=CONFIG, *, stall=(0.0, 0.0), bad=lambda n: False, count=None, learnt=(), own=None,
                  **options):
         dut = Receive(config)
         super().__init__(dut, **options)
         rng = random.Random(self.seed)
-        self.sent = []
+        self.sent, self.missed = [], []
+
+        async def watch(ctx):
+            while True:
+                _, _, missed = await ctx.tick().sample(dut.missed)
+                if missed.valid:
+                    self.missed.append(missed.queue)
+        self.process(watch, wait=False)
 
         async def send(ctx):
             ctx.set(dut.mtu, 1500)
             ctx.set(dut.enable, 1)
             ctx.set(dut.active_pairs, config.pairs)
             ctx.set(dut.engine_idle, 1)
-            await ctx.tick().repeat(ENTRIES + 4)
+            ctx.set(dut.by_address, own is not None)
+            ctx.set(dut.mac, int.from_bytes(own or b"", "little"))
+            await ctx.tick().repeat(CLEARED)
             for frame, queue in learnt:
                 ctx.set(dut.sent, {"valid": 1, "hash": flow_hash(headers_of(frame)), "queue": queue})
                 await ctx.tick()
@@ -247,14 +257,16 @@ class ReceiveBench(StreamBench):
             self.put(dut.verdicts, [{"accept": 0}] * count)
 
 
-@pytest.mark.requirements("NET-156")
+@pytest.mark.requirements("NET-156", "NET-140", "NET-204")
 @pytest.mark.parametrize("width", [128, 256, 512])
 @pytest.mark.parametrize("stall", [(0, 0), (0.3, 0.6), (0, 0.9)], ids=["flowing", "both late", "frames slow"])
 def test_each_frame_is_offered_for_its_queue(width, stall):
-    """Short and long ones, one behind the other, with frames between them that are dropped."""
+    """Short and long ones, one behind the other, with the filter's word, and frames between them that are dropped."""
     rng = random.Random(width)
     config = NicConfig(pairs=5, width=width, rx_buffer=16384, tx_buffer=8192, max_mtu=2000, flow_entries=ENTRIES)
     flows = [random_flow(rng) for _ in range(20)]
+    own = b"\2\0\0\0\0\1"
+    flows = [own + flow[6:] if rng.random() < 0.5 else flow for flow in flows]
     frames = [flow + bytes(rng.choice([0, 0, 0, 40, 200])) for flow in rng.choices(flows, k=60)]
     learnt = [(flow, rng.randrange(5)) for flow in flows[:10]]
     model = FlowModel(ENTRIES)
@@ -262,10 +274,11 @@ def test_each_frame_is_offered_for_its_queue(width, stall):
         model.sent(flow, queue)
     good = [frame for n, frame in enumerate(frames) if n % 4]
     bench = ReceiveBench(frames, config, stall=stall, bad=lambda n: n % 4 == 0, count=len(good), learnt=learnt,
-                         seed=width)
+                         own=own, seed=width)
     bench.run()
-    assert [(info.queue, info.length) for info in bench.infos] == \
-        [(model.queue(frame, 5), 12 + len(frame)) for frame in good]
+    assert [(info.queue, info.length, info.unwanted) for info in bench.infos] == \
+        [(model.queue(frame, 5), 12 + len(frame), frame[:6] != own) for frame in good]
+    assert bench.missed == [model.queue(frame, 5) for frame in frames[:-3:4] if frame[:6] == own]
 
 
 @pytest.mark.requirements("NET-153")
@@ -282,7 +295,7 @@ def test_frames_that_wait_when_pairs_become_inactive():
             (queue,) = await ctx.tick().sample(dut.frames.payload.queue).until(dut.frames.valid)
             ctx.set(dut.frames.ready, 0)
             return queue
-        await ctx.tick().repeat(ENTRIES + 150)
+        await ctx.tick().repeat(CLEARED + 150)
         assert ctx.get(dut.frames.valid) and ctx.get(dut.pairs_settled)
         ctx.set(dut.active_pairs, 1)
         await ctx.tick().repeat(20)

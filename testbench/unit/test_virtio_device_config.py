@@ -142,3 +142,73 @@ def test_generation_and_value_change_together(delay):
         assert await bus.read(ctx, 6, size=2) == 0
         assert ctx.get(dut.generation) == (generation + 1) % 256
     simulate(body)
+
+
+@pytest.mark.requirements("NET-139", "BAS-015", "PCI-027")
+def test_address_set_by_the_driver():
+    """It shows at once, with a new generation and without a notification; reset brings the strap's back."""
+    async def body(ctx, dut, bus):
+        async def shown():
+            return await bus.read(ctx, 0) | await bus.read(ctx, 4, size=2) << 32
+
+        async def pulse(name):
+            ctx.set(getattr(dut, name), 1)
+            await ctx.tick()
+            ctx.set(getattr(dut, name), 0)
+            assert not ctx.get(dut.changed)
+        assert await shown() == STRAPS["mac"]
+        generation = ctx.get(dut.generation)
+        ctx.set(dut.new_mac, 0x0102_0304_0506)
+        ctx.set(dut.mac, 0)
+        await pulse("set_mac")
+        assert await shown() == 0x0102_0304_0506 == ctx.get(dut.mac_shown)
+        assert ctx.get(dut.generation) == (generation + 1) % 256
+        ctx.set(dut.new_mac, 0)
+        await ctx.tick().repeat(3)
+        assert await shown() == 0x0102_0304_0506
+        assert ctx.get(dut.generation) == (generation + 1) % 256
+        await pulse("clear")
+        assert await shown() == STRAPS["mac"] == ctx.get(dut.mac_shown)
+        assert ctx.get(dut.generation) == (generation + 2) % 256
+    simulate(body)
+
+
+@pytest.mark.requirements("NET-149", "NET-022")
+@pytest.mark.parametrize("announces", [0, 1])
+def test_announcement(announces):
+    """Asked for with the link's coming up, once, until acknowledged or reset; only of a driver that knows it."""
+    async def body(ctx, dut, bus):
+        async def link(up):
+            ctx.set(dut.link_up, up)
+            changes = 0
+            for _ in range(3):
+                await ctx.tick()
+                changes += ctx.get(dut.changed)
+            assert changes == 1
+
+        async def pulse(name):
+            ctx.set(getattr(dut, name), 1)
+            await ctx.tick()
+            ctx.set(getattr(dut, name), 0)
+            assert not ctx.get(dut.changed)
+
+        async def status():
+            return await bus.read(ctx, 6, size=2)
+        asked = 1 | 2 * announces
+        assert await status() == 1
+        ctx.set(dut.announces, announces)
+        await ctx.tick().repeat(3)
+        assert await status() == 1, "the link was up before"
+        for end in ("acknowledge", "clear"):
+            await link(0)
+            assert await status() == 0
+            await link(1)
+            assert await status() == asked
+            await link(0)
+            assert await status() == asked - 1, "not forgotten"
+            await link(1)
+            generation = ctx.get(dut.generation)
+            assert await status() == asked and ctx.get(dut.generation) == (generation + 1) % 256
+            await pulse(end)
+            assert await status() == 1 and ctx.get(dut.generation) == (generation + 2) % 256
+    simulate(body)

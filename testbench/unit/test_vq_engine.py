@@ -74,11 +74,15 @@ def feed(host, rng, queues):
     def frames():
         while True:
             if queues and len(host.frames) < 2 and rng.random() < 0.3:
-                host.frames.append({"queue": rng.randrange(queues), "length": rng.choice([72, 500, 1200])})
+                host.frames.append({"queue": rng.randrange(queues), "length": rng.choice([72, 500, 1200]),
+                                    "unwanted": rng.random() < 0.1})
             yield
     host.drivers.append(frames())
 
     def judge(frame, verdict):
+        if frame["unwanted"]:
+            assert not verdict.accept and verdict.cause == DropCause.FILTERED
+            return
         order = [buffer for buffer in host.rings[frame["queue"]].order if not hasattr(buffer, "promised")]
         if verdict.accept:
             order[0].promised = True

@@ -10,7 +10,7 @@ from hdl.virtqueue.engine import Direction
 from hdl.virtqueue.spec import DropCause
 from testbench.unit.packed_ring import Indirect, PackedRing
 from testbench.unit.test_vq_engine import SMALL, chain
-from testbench.unit.vq_host import DRIVER_AREAS, Host
+from testbench.unit.vq_host import BUFFERS, DRIVER_AREAS, Host
 
 SIZES = (5, 16, 3)
 TABLES = 0x20000
@@ -19,12 +19,12 @@ LIMIT = 4000        # cycles that a reset may take under this host
 
 class ResetHost(Host):
     """A host whose drivers may reset their queue. `gone`: queues that may not be touched; `begun`: chains of each queue
-    that the engine has begun."""
+    that the engine has begun; while `held`, data reads are not taken."""
 
     def __init__(self, direction, *, seed, only=(), tables=False, **options):
         super().__init__(SMALL, direction, SIZES, seed=seed, shift=7, **options)
         self.gone, self.life, self.refused = set(), [0] * len(SIZES), []
-        self.begun = [0] * len(SIZES)
+        self.begun, self.held = [0] * len(SIZES), False
         if "latency" in options:
             self.event_latency = options["latency"]
         self.backs, self.only, self.tables_used = [[] for _ in SIZES], only, tables
@@ -59,6 +59,12 @@ class ResetHost(Host):
         else:
             self.refused.append((frame["queue"], verdict.cause))
             assert verdict.cause != DropCause.DISABLED or frame["queue"] in self.only
+
+    def take(self, ctx, port):
+        if self.held and port is self.dut.data_reads:
+            ctx.set(port.ready, 0)
+            return None
+        return super().take(ctx, port)
 
     def _check_fetch(self, command):
         assert command.queue not in self.gone
@@ -102,14 +108,14 @@ class ResetHost(Host):
         ctx.set(self.dut.reset.payload, queue)
         ctx.set(self.dut.reset.valid, 1)
         begun, silent = self.now, self.rng.random() < 0.7
-        chains = self.begun[queue]
+        chains, self.held = self.begun[queue], False
         while not ctx.get(self.dut.reset.ready):
             silent = silent or self.rng.random() < 0.01
             ctx.set(self.dut.silent, silent)
             assert self.now < begun + LIMIT, f"no reset of queue {queue} (seed {self.seed}): {self.left(queue)}"
             await self.cycle(ctx)
         assert silent and not any(self.left(queue)), self.left(queue)
-        assert self.begun[queue] <= chains + 3, "only what was at hand goes to its end"
+        assert self.begun[queue] <= chains + 4, "only what was at hand goes to its end"
         self.gone.add(queue)
         await self.cycle(ctx)
         ctx.set(self.dut.reset.valid, 0)
@@ -226,6 +232,23 @@ def test_a_reset_of_the_device_ends_it(direction):
             await host.cycle(ctx)
     simulate(host, body)
     assert host.errors == 0
+
+
+@pytest.mark.requirements("BAS-016")
+def test_nothing_new_is_begun():
+    """The cache is full of chains; those that have not been begun never are."""
+    host = ResetHost(Direction.TX, seed=23, only=range(3))
+    host.drivers.clear()
+    host.driver(1, [[(BUFFERS, 100, 0)]] * 16, pace=1, check=False)
+    host.steps[1] = host.drivers[-1]
+    host.held = True
+
+    async def body(ctx):
+        for _ in range(400):
+            await host.cycle(ctx)
+        await host.reset_queue(ctx, 1)
+    simulate(host, body)
+    assert host.begun[1]
 
 
 def test_nothing_under_way():

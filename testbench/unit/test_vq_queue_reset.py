@@ -115,7 +115,7 @@ class ResetHost(Host):
             assert self.now < begun + LIMIT, f"no reset of queue {queue} (seed {self.seed}): {self.left(queue)}"
             await self.cycle(ctx)
         assert silent and not any(self.left(queue)), self.left(queue)
-        assert self.begun[queue] <= chains + 4, "only what was at hand goes to its end"
+        assert self.begun[queue] <= chains + 8, "only what was at hand goes to its end"
         self.gone.add(queue)
         await self.cycle(ctx)
         ctx.set(self.dut.reset.valid, 0)

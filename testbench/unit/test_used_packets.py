@@ -134,6 +134,7 @@ def test_in_order():
     assert check(rig, items) == [2, 1, 1]
 
 
+@pytest.mark.requirements("PKD-035", "NET-055")
 def test_the_timer_does_not_tear():
     """The last buffer of a packet comes long after the others: neither it nor what stands before it is shown alone."""
     rig = Rig(make_config(timeout=10), [(0x10000, 64), (0x20000, 64)])

@@ -13,6 +13,7 @@ import numpy as np
 from model import formats
 from model.coalescing import Coalescing
 from model.control import ControlCommands
+from model.offloads_checksum import VALID, checksum_verdict
 from model.steering import Steering
 from model.virtqueue import PackedQueue, RingFeatures
 
@@ -80,9 +81,7 @@ class Datapath:
     def start(self, queues, features):
         """`queues`: index → QueueRegisters of the enabled ones."""
         self._header_bytes = formats.net_header_bytes(features)
-        header = np.zeros(1, formats.VIRTIO_NET_HDR)
-        header["num_buffers"] = 1
-        self._header = header.tobytes().ljust(self._header_bytes, b"\0")
+        self._checksum = formats.has_feature(features, formats.Feature.NET_GUEST_CSUM)
         self._features = RingFeatures.of(features)
         self._multiqueue = formats.has_feature(features, formats.Feature.NET_MQ)
         self._control = formats.control_queue(features, self._pairs)
@@ -247,7 +246,8 @@ class Datapath:
         chain = queue.ring.peek()
         if chain is None:
             return False
-        data = self._header + queue.backlog.popleft()
+        frame = queue.backlog.popleft()
+        data = self._header(frame) + frame
         if chain.capacity < len(data):
             self._counters["rx_buffer_too_small"] += 1
             return True
@@ -256,6 +256,13 @@ class Datapath:
         queue.begun.append((chain, len(data)))
         self._counters["rx_frames"] += 1
         return True
+
+    def _header(self, frame):
+        header = np.zeros(1, formats.VIRTIO_NET_HDR)
+        header["num_buffers"] = 1
+        if self._checksum and checksum_verdict(frame) == VALID:
+            header["flags"] = formats.NET_HDR_F_DATA_VALID
+        return header.tobytes().ljust(self._header_bytes, b"\0")
 
     def _command(self, queue):
         chain = self._fetch(queue)

@@ -102,6 +102,7 @@ def has_feature(mask, feature):
 
 RING_FEATURES = feature_set(Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA, Feature.EVENT_IDX, Feature.IN_ORDER,
                             Feature.INDIRECT_DESC, Feature.RING_RESET)
+OFFLOAD_FEATURES = feature_set(Feature.NET_GUEST_CSUM)
 CONTROL_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL)
 
 
@@ -189,6 +190,10 @@ VIRTIO_NET_HDR_HASH = np.dtype(VIRTIO_NET_HDR.descr + [
 VIRTIO_NET_HDR_TUNNEL = np.dtype(VIRTIO_NET_HDR_HASH.descr + [("outer_th_offset", "<u2"), ("inner_nh_offset", "<u2")])
 VIRTIO_NET_HDR_OUT = np.dtype(VIRTIO_NET_HDR_TUNNEL.descr + [
     ("outer_nh_offset", "<u2"), ("resource_id", "<u4"), ("resource_type", "<u2")])
+
+
+# flags of virtio_net_hdr
+NET_HDR_F_NEEDS_CSUM, NET_HDR_F_DATA_VALID = 1, 2
 
 
 def net_header_bytes(features):

@@ -7,19 +7,20 @@ from amaranth.lib.wiring import In, Out, connect
 from ..dma.spec import ReadBeat, ReadCommand
 from ..stream import TlpBeat
 from ..virtqueue.spec import EngineFeatures, QueueConfig
-from .control_coalescing import Coalescing, QueueEnable, QueueLookup
+from .control_coalescing import Coalescing, QueueLookup
 from .control_commands import Commands
 from .control_memory import ControlMemory
 from .control_multiqueue import Multiqueue
 from .control_ring import ControlRing
-from .control_spec import CoalescingSettings, ControlClass, ControlFeatures, ControlInterrupt
+from .control_spec import CoalescingSettings, ControlClass, ControlFeatures, ControlInterrupt, QueueEnable
+from .hash_spec import ScalingSettings, TableWrite
 
 __all__ = ["Control", "HANDLERS"]
 
 
 # Class of commands → (name, component from the configuration). A component has ports `i`, `features` and `clear`.
 HANDLERS = {
-    ControlClass.MQ: ("multiqueue", lambda config: Multiqueue(config.pairs)),
+    ControlClass.MQ: ("multiqueue", lambda config: Multiqueue(config.pairs, config.pair_bits)),
     ControlClass.NOTF_COAL: ("coalescing", lambda config: Coalescing(config.pairs, config.pair_bits)),
 }
 
@@ -47,7 +48,7 @@ class Control(wiring.Component):
     reads : stream of ReadCommand out; beats : stream of ReadBeat in; room : Out(1)
     o : stream of TlpBeat out; accepted : In(1)
     interrupts : stream of {vector} out
-    active_pairs, pairs_settled
+    active_pairs, pairs_settled, scaling, table_write
         as in `Multiqueue`
     queue_enable, settings, virtqueue, place
         as in `Coalescing`
@@ -64,6 +65,7 @@ class Control(wiring.Component):
             "o": Out(stream.Signature(TlpBeat(config.width))), "accepted": In(1),
             "interrupts": Out(stream.Signature(ControlInterrupt)),
             "active_pairs": Out(range(config.pairs + 1), init=1), "pairs_settled": In(1),
+            "scaling": Out(ScalingSettings(config.pair_bits)), "table_write": Out(TableWrite(config.pair_bits)),
             "queue_enable": In(QueueEnable(config.pair_bits)), "settings": Out(CoalescingSettings(config.pair_bits)),
             "virtqueue": Out(16), "place": In(QueueLookup(config.pair_bits)),
         })
@@ -86,7 +88,8 @@ class Control(wiring.Component):
             m.d.comb += getattr(ring, name).eq(getattr(self, name))
         m.d.comb += [
             ring.features.eq(self.ring_features), self.error.eq(ring.error),
-            self.idle.eq(ring.idle & ~memory.reading & ~memory.writing & handlers["coalescing"].idle),
+            self.idle.eq(ring.idle & ~memory.reading & ~memory.writing
+                         & handlers["coalescing"].idle & handlers["multiqueue"].idle),
         ]
         return m
 
@@ -103,7 +106,8 @@ class Control(wiring.Component):
     def _connect_handlers(self, m, multiqueue, coalescing):
         m.d.comb += [
             self.active_pairs.eq(multiqueue.active_pairs),
-            multiqueue.settled.eq(self.pairs_settled | self.quiesce),
+            multiqueue.settled.eq(self.pairs_settled | self.quiesce), multiqueue.enable.eq(self.queue_enable),
+            self.scaling.eq(multiqueue.scaling), self.table_write.eq(multiqueue.table_write),
             coalescing.enable.eq(self.queue_enable), self.settings.eq(coalescing.settings),
             self.virtqueue.eq(coalescing.virtqueue), coalescing.place.eq(self.place),
         ]

@@ -7,7 +7,7 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["ControlClass", "MultiqueueCommand", "CoalescingCommand", "Ack", "ControlFeatures", "Reply", "ROOM_BITS",
-           "HandlerPort", "CoalescingSettings", "Place", "UsedBuffer", "ControlInterrupt"]
+           "HandlerPort", "CoalescingSettings", "QueueEnable", "Place", "UsedBuffer", "ControlInterrupt"]
 
 
 class ControlClass(enum.Enum, shape=8):
@@ -47,10 +47,12 @@ class Ack(enum.Enum, shape=8):
 
 class ControlFeatures(data.Struct):
     """Negotiated features that commands depend on, constant while the device is live: VIRTIO_NET_F_MQ, NOTF_COAL,
-    VQ_NOTF_COAL."""
+    VQ_NOTF_COAL, RSS, HASH_REPORT."""
     multiqueue: 1
     coalescing: 1
     queue_coalescing: 1
+    scaling: 1
+    hash_report: 1
 
 
 class Reply(data.Struct):
@@ -95,6 +97,14 @@ class CoalescingSettings(data.StructLayout):
 
     def __init__(self, pair_bits):
         super().__init__({"valid": 1, "transmit": 1, "queue": pair_bits, "max_packets": 32, "max_usecs": 32})
+
+
+class QueueEnable(data.StructLayout):
+    """Pulse: a queue has been set up anew. Fields: `valid`; `transmit` direction; `queue` local index; `enabled` as it
+    is now."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"valid": 1, "transmit": 1, "queue": pair_bits, "enabled": 1})
 
 
 class Place(data.Struct):

@@ -5,7 +5,8 @@ from itertools import islice
 from model import formats
 from testbench.driver.area import Area
 from testbench.driver.framing import TOGETHER
-from testbench.driver.platform import DeviceError, DriverError
+from testbench.driver.platform import DriverError
+from testbench.driver.receive_header import ReceiveHeader
 from testbench.driver.virtqueue import Virtqueue
 
 __all__ = ["ReceiveQueue", "TransmitQueue"]
@@ -143,9 +144,7 @@ class ReceiveQueue(BufferQueue):
             count = min(count, nic.options.receive_buffers)
         self._allocate("rx", framing.room(length), count)
         self._length = length
-        self._header_bytes = header_bytes
-        # What stands before a frame while no offload is negotiated: all 0 but num_buffers, which is 1.
-        self._header = bytes(10) + b"\1\0" + bytes(header_bytes - 12)
+        self._header = ReceiveHeader(nic.virtio.features)
         self._idle = list(range(count))         # buffers that the device doesn't have
         # Idle buffers at which to refill: early enough for the device to keep most of them.
         self._refill_at = max(1, min(nic.options.refill_batch, count // 4))
@@ -180,10 +179,7 @@ class ReceiveQueue(BufferQueue):
             data = bytes(view[at:at + written])
         else:
             data = b"".join(view[at:at + end - first] for at, first, end in self._pieces)[:written]
-        if data[:self._header_bytes] != self._header or written == self._header_bytes:
-            raise DeviceError(f"receive buffer of queue {self.index} with {written} bytes has the header "
-                              f"{data[:self._header_bytes].hex()}, where {self._header.hex()} was expected")
-        return data[self._header_bytes:]
+        return self._header.frame(data, self.index)
 
     async def receive_many(self, limit, timeout_ns):
         """1 to `limit` frames."""

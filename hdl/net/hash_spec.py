@@ -1,0 +1,49 @@
+"""What the control queue tells the receive path about hashes and receive side scaling. No logic.
+
+Source: VIRTIO 1.4, sections "Hash calculation for incoming packets" and "Receive-side scaling (RSS)".
+"""
+
+from amaranth.lib import data, enum
+
+from .toeplitz import KEY_BITS
+
+__all__ = ["HASH_TYPES", "HashType", "KEY_BYTES", "ScalingSettings", "TABLE_ENTRIES", "TableWrite"]
+
+
+KEY_BYTES = KEY_BITS // 8
+TABLE_ENTRIES = 128
+
+
+class HashType(enum.IntEnum, shape=4):
+    """VIRTIO_NET_HASH_TYPE_* by bit number; hash_report is one more."""
+    IPV4 = 0
+    TCPV4 = 1
+    UDPV4 = 2
+    IPV6 = 3
+    TCPV6 = 4
+    UDPV6 = 5
+    IP_EX = 6
+    TCP_EX = 7
+    UDP_EX = 8
+
+
+HASH_TYPES = len(HashType)
+
+
+class ScalingSettings(data.StructLayout):
+    """In force from one cycle to the next.
+
+    Fields: `scaling` receive side scaling decides, not automatic steering; `bank` of the indirection table; `mask` of
+    the hash; `unclassified` queue; `types` enabled, a bit each; `key` its first bit lowest, see `Toeplitz`.
+    """
+
+    def __init__(self, pair_bits):
+        super().__init__({"scaling": 1, "bank": 1, "mask": (TABLE_ENTRIES - 1).bit_length(), "unclassified": pair_bits,
+                          "types": HASH_TYPES, "key": KEY_BITS})
+
+
+class TableWrite(data.StructLayout):
+    """Pulse: an entry of the indirection table. Fields: `valid`; `bank`, `entry`; `queue` local index."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"valid": 1, "bank": 1, "entry": (TABLE_ENTRIES - 1).bit_length(), "queue": pair_bits})

@@ -5,8 +5,11 @@ unknown kind or without its feature, whose readable part has not the size of its
 is answered VIRTIO_NET_ERR and changes nothing; one without a writable byte is not carried out.
 """
 
+from dataclasses import replace
+
 from model import formats
 from model.formats import ControlClass, Feature, MqCommand, NotfCoalCommand
+from model.offloads_config import hash_config, rss_config
 
 __all__ = ["ControlCommands"]
 
@@ -27,9 +30,12 @@ class ControlCommands:
         self._coalescing = coalescing
         self._is_enabled = is_enabled
         self._features = features
-        # (class, command): (feature, readable bytes behind class and command, bytes written ahead of ack, action)
+        # (class, command): (feature, readable bytes behind class and command if their number is fixed, bytes written
+        # ahead of ack, action)
         self._kinds = {
             (ControlClass.MQ, MqCommand.VQ_PAIRS_SET): (Feature.NET_MQ, 2, 0, self._set_pairs),
+            (ControlClass.MQ, MqCommand.RSS_CONFIG): (Feature.NET_RSS, None, 0, self._set_scaling),
+            (ControlClass.MQ, MqCommand.HASH_CONFIG): (Feature.NET_HASH_REPORT, None, 0, self._set_hashes),
             (ControlClass.NOTF_COAL, NotfCoalCommand.TX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_transmit),
             (ControlClass.NOTF_COAL, NotfCoalCommand.RX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_receive),
             (ControlClass.NOTF_COAL, NotfCoalCommand.VQ_SET): (Feature.NET_VQ_NOTF_COAL, 12, 0, self._set_queue),
@@ -49,7 +55,7 @@ class ControlCommands:
             return refused
         data = readable[2:]
         answer = None
-        if formats.has_feature(self._features, feature) and len(data) == size:
+        if formats.has_feature(self._features, feature) and size in (None, len(data)):
             answer = action(data)
         # An acknowledgement is where the driver looks for it, though there is nothing to say before it.
         return bytes(answer_bytes) + refused if answer is None else answer + bytes([formats.NET_OK])
@@ -61,6 +67,20 @@ class ControlCommands:
         if not 1 <= pairs <= self._steering.most_pairs:
             return None
         self._steering.set_pairs(pairs)
+        return b""
+
+    def _set_scaling(self, data):
+        found = rss_config(data, self._steering.most_pairs, lambda pair: self._is_enabled(2 * pair))
+        if found is None:
+            return None
+        self._steering.set_scaling(found)
+        return b""
+
+    def _set_hashes(self, data):
+        found = hash_config(data)
+        if found is None:
+            return None
+        self._steering.hashes = replace(self._steering.hashes, types=found.types, key=found.key)
         return b""
 
     def _set_transmit(self, data):

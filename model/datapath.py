@@ -14,6 +14,7 @@ from model import formats
 from model.coalescing import Coalescing
 from model.control import ControlCommands
 from model.offloads_checksum import VALID, checksum_verdict
+from model.offloads_hash import frame_hash
 from model.steering import Steering
 from model.virtqueue import PackedQueue, RingFeatures
 
@@ -82,6 +83,7 @@ class Datapath:
         """`queues`: index → QueueRegisters of the enabled ones."""
         self._header_bytes = formats.net_header_bytes(features)
         self._checksum = formats.has_feature(features, formats.Feature.NET_GUEST_CSUM)
+        self._hash_report = formats.has_feature(features, formats.Feature.NET_HASH_REPORT)
         self._features = RingFeatures.of(features)
         self._multiqueue = formats.has_feature(features, formats.Feature.NET_MQ)
         self._control = formats.control_queue(features, self._pairs)
@@ -258,11 +260,13 @@ class Datapath:
         return True
 
     def _header(self, frame):
-        header = np.zeros(1, formats.VIRTIO_NET_HDR)
+        header = np.zeros(1, formats.VIRTIO_NET_HDR_HASH)
         header["num_buffers"] = 1
         if self._checksum and checksum_verdict(frame) == VALID:
             header["flags"] = formats.NET_HDR_F_DATA_VALID
-        return header.tobytes().ljust(self._header_bytes, b"\0")
+        if self._hash_report:
+            header["hash_value"], header["hash_report"] = frame_hash(frame, self.steering.hashes)
+        return header.tobytes().ljust(self._header_bytes, b"\0")[:self._header_bytes]
 
     def _command(self, queue):
         chain = self._fetch(queue)

@@ -17,6 +17,7 @@ from model.config_space import ConfigSpace
 from model.datapath import Datapath
 from model.formats import CapType, Feature, Status
 from model.interrupts import Interrupts
+from model.offloads_config import HASH_TYPES, KEY_BYTES, TABLE_ENTRIES
 from model.virtqueue import Position, QueueError
 
 __all__ = ["FunctionalNic", "NicParameters", "OFFERED", "OFFERED_ALL"]
@@ -182,6 +183,12 @@ class FunctionalNic:
         image["status"] = formats.NET_S_LINK_UP if self._link_up else 0
         if formats.has_feature(p.offered, Feature.NET_MQ):
             image["max_virtqueue_pairs"] = p.pairs
+        scaling, report = (formats.has_feature(p.offered, feature)
+                           for feature in (Feature.NET_RSS, Feature.NET_HASH_REPORT))
+        if scaling:
+            image["max_virtqueue_pairs"], image["rss_max_indirection_table_length"] = p.pairs, TABLE_ENTRIES
+        if scaling or report:
+            image["rss_max_key_size"], image["supported_hash_types"] = KEY_BYTES, HASH_TYPES
         image["mtu"], image["speed"], image["duplex"] = p.mtu, p.speed, formats.DUPLEX_FULL
         return image.tobytes()[offset:offset + size]
 

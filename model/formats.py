@@ -102,7 +102,7 @@ def has_feature(mask, feature):
 
 RING_FEATURES = feature_set(Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA, Feature.EVENT_IDX, Feature.IN_ORDER,
                             Feature.INDIRECT_DESC, Feature.RING_RESET)
-OFFLOAD_FEATURES = feature_set(Feature.NET_GUEST_CSUM)
+OFFLOAD_FEATURES = feature_set(Feature.NET_GUEST_CSUM, Feature.NET_RSS, Feature.NET_HASH_REPORT)
 CONTROL_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL)
 
 
@@ -235,6 +235,8 @@ class ControlClass(IntEnum):
 class MqCommand(IntEnum):
     """VIRTIO_NET_CTRL_MQ_..."""
     VQ_PAIRS_SET = 0
+    RSS_CONFIG = 1
+    HASH_CONFIG = 2
 
 
 class NotfCoalCommand(IntEnum):

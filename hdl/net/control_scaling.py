@@ -9,9 +9,10 @@ from amaranth.lib import enum, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from ..config import HASH_TYPES, KEY_BYTES, TABLE_ENTRIES
 from ..virtqueue.initialise import InitialiseWalk
 from .control_spec import MultiqueueCommand, QueueEnable
-from .hash_spec import HASH_TYPES, KEY_BYTES, TABLE_ENTRIES, ScalingSettings, TableWrite
+from .hash_spec import ScalingSettings, TableWrite
 from .toeplitz import first_bit_first
 
 __all__ = ["ScalingCommands"]

@@ -5,13 +5,9 @@ Source: VIRTIO 1.4, sections "Hash calculation for incoming packets" and "Receiv
 
 from amaranth.lib import data, enum
 
-from .toeplitz import KEY_BITS
+from ..config import HASH_TYPES, KEY_BYTES, TABLE_ENTRIES
 
-__all__ = ["HASH_TYPES", "HashType", "KEY_BYTES", "ScalingSettings", "TABLE_ENTRIES", "TableWrite"]
-
-
-KEY_BYTES = KEY_BITS // 8
-TABLE_ENTRIES = 128
+__all__ = ["HashType", "ScalingSettings", "TableWrite"]
 
 
 class HashType(enum.IntEnum, shape=4):
@@ -27,9 +23,6 @@ class HashType(enum.IntEnum, shape=4):
     UDP_EX = 8
 
 
-HASH_TYPES = len(HashType)
-
-
 class ScalingSettings(data.StructLayout):
     """In force from one cycle to the next.
 
@@ -39,7 +32,7 @@ class ScalingSettings(data.StructLayout):
 
     def __init__(self, pair_bits):
         super().__init__({"scaling": 1, "bank": 1, "mask": (TABLE_ENTRIES - 1).bit_length(), "unclassified": pair_bits,
-                          "types": HASH_TYPES, "key": KEY_BITS})
+                          "types": HASH_TYPES, "key": 8 * KEY_BYTES})
 
 
 class TableWrite(data.StructLayout):

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..stream import PacketBeat, Queue
-from .checksum import ChecksumJudge
+from .checksum_judge import ChecksumJudge
 from .flow import SentFlow
 from .frame_buffer import FrameBuffer
 from .hash_spec import ScalingSettings, TableWrite

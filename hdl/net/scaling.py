@@ -8,7 +8,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .hash_spec import TABLE_ENTRIES, HashType, ScalingSettings, TableWrite
+from ..config import TABLE_ENTRIES
+from .hash_spec import HashType, ScalingSettings, TableWrite
 from .spec import FrameHash, PacketHeaders
 from .toeplitz import INPUT_BITS, Toeplitz, first_bit_first
 

@@ -7,10 +7,12 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["INPUT_BITS", "KEY_BITS", "Toeplitz", "first_bit_first"]
+from ..config import KEY_BYTES
+
+__all__ = ["INPUT_BITS", "Toeplitz", "first_bit_first"]
 
 
-KEY_BITS = 8 * 40
+KEY_BITS = 8 * KEY_BYTES
 HASH_BITS = 32
 # Two IPv6 addresses and two ports.
 INPUT_BITS = 2 * 128 + 2 * 16

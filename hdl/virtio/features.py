@@ -93,7 +93,7 @@ def offered_features(config):
         F.VERSION_1, F.ACCESS_PLATFORM, F.ORDER_PLATFORM, F.RING_PACKED, F.NOTIFICATION_DATA, F.NOTIF_CONFIG_DATA,
         F.EVENT_IDX, F.IN_ORDER, F.INDIRECT_DESC,
         F.MAC, F.STATUS, F.MTU, F.SPEED_DUPLEX,
-        F.GUEST_CSUM,
+        F.GUEST_CSUM, F.RSS,
         F.CTRL_VQ, F.MQ, F.NOTF_COAL, F.VQ_NOTF_COAL,
     }
     check_offered(offered)

@@ -5,6 +5,7 @@ Source: VIRTIO Version 1.4, section "Control Virtqueue".
 
 from model import formats
 from model.formats import ControlClass, Feature, MqCommand, NotfCoalCommand
+from model.offloads_config import pack_hash_config, pack_rss_config
 from testbench.driver.area import Area
 from testbench.driver.framing import Framing
 from testbench.driver.platform import DeviceError, DriverError
@@ -98,6 +99,17 @@ class ControlQueue(Virtqueue):
         """VQ_PAIRS_SET. See `Nic.set_pairs` for what belongs to it."""
         await self.command(ControlClass.MQ, MqCommand.VQ_PAIRS_SET, pairs.to_bytes(2, "little"),
                            feature=Feature.NET_MQ, **how)
+
+    async def set_scaling(self, types, key, table, unclassified, sends, **how):
+        """RSS_CONFIG: `table` and `unclassified` are pairs, and the driver sends on the first `sends` pairs. See
+        `Nic.set_scaling` for what belongs to it."""
+        await self.command(ControlClass.MQ, MqCommand.RSS_CONFIG,
+                           pack_rss_config(types, key, table, unclassified, sends), feature=Feature.NET_RSS, **how)
+
+    async def set_hashes(self, types, key, **how):
+        """HASH_CONFIG: which hash types are reported, with automatic steering."""
+        await self.command(ControlClass.MQ, MqCommand.HASH_CONFIG, pack_hash_config(types, key),
+                           feature=Feature.NET_HASH_REPORT, **how)
 
     async def set_coalescing(self, direction, packets, usecs, **how):
         """Notify of used buffers after so many packets or microseconds; of all queues of `direction`, "rx" or "tx"."""

@@ -16,8 +16,10 @@ class ReceivedFrame(bytes):
     """A frame, and what the device says of it.
 
     checksum_valid : whether it has validated the checksums
+    hash_value, hash_report : of VIRTIO_NET_F_HASH_REPORT; 0 without
     """
     checksum_valid = False
+    hash_value = hash_report = 0
 
 
 class ReceiveHeader:
@@ -31,27 +33,34 @@ class ReceiveHeader:
     """
 
     def __init__(self, features):
-        self._checksum = formats.has_feature(features, Feature.NET_GUEST_CSUM)
-        self._offloads = self._checksum
+        checksum, report = (formats.has_feature(features, feature)
+                            for feature in (Feature.NET_GUEST_CSUM, Feature.NET_HASH_REPORT))
+        self._offloads = checksum or report
         self.bytes = formats.net_header_bytes(features)
         header = np.zeros(1, formats.VIRTIO_NET_HDR)
         header["num_buffers"] = 1
         self._plain = header.tobytes().ljust(self.bytes, b"\0")
+        # Bits that may differ from that.
+        mask = np.zeros(1, formats.VIRTIO_NET_HDR_HASH)
+        mask["flags"] = formats.NET_HDR_F_DATA_VALID if checksum else 0
+        if report:
+            mask["hash_value"], mask["hash_report"] = 0xffff_ffff, 0xf
+        self._mask = int.from_bytes(mask.tobytes().ljust(self.bytes, b"\0")[:self.bytes], "little")
 
     def frame(self, data, queue):
         """The frame in the bytes that the device wrote to a buffer of virtqueue `queue`."""
         header, frame = data[:self.bytes], data[self.bytes:]
-        if header == self._plain and frame:
-            return ReceivedFrame(frame) if self._offloads else frame
-        if not frame or not self._offloads or len(header) < self.bytes:
+        differing = int.from_bytes(header, "little") ^ int.from_bytes(self._plain, "little")
+        if differing & ~self._mask or not frame:
             raise DeviceError(f"receive buffer of queue {queue} with {len(data)} bytes has the header "
                               f"{header.hex()}, where {self._plain.hex()} was expected")
-        return self._told(header, frame, queue)
+        return self._told(header, frame) if self._offloads else frame
 
-    def _told(self, header, frame, queue):
-        allowed = formats.NET_HDR_F_DATA_VALID if self._checksum else 0
-        if header[0] & ~allowed or header[1:] != self._plain[1:]:
-            raise DeviceError(f"a frame of queue {queue} has the header {header.hex()}")
+    @staticmethod
+    def _told(header, frame):
+        told = np.frombuffer(header.ljust(formats.VIRTIO_NET_HDR_HASH.itemsize, b"\0"), formats.VIRTIO_NET_HDR_HASH,
+                             count=1)[0]
         frame = ReceivedFrame(frame)
-        frame.checksum_valid = bool(header[0] & formats.NET_HDR_F_DATA_VALID)
+        frame.checksum_valid = bool(told["flags"] & formats.NET_HDR_F_DATA_VALID)
+        frame.hash_value, frame.hash_report = int(told["hash_value"]), int(told["hash_report"])
         return frame

@@ -10,7 +10,7 @@ from testbench.unit.offload_bench import OffloadBench
 from testbench.unit.traffic import ETHER, offload_frame
 
 
-@pytest.mark.requirements("NET-057", "NET-085", "NET-086")
+@pytest.mark.requirements("NET-085", "NET-086")
 @pytest.mark.parametrize("width, stall", [(128, 0.5), (256, 0), (512, 0), (512, 0.5)])
 def test_verdicts(width, stall):
     """Frames of every make, some dropped and some rejected between them."""

@@ -7,7 +7,12 @@ gets only the values that it needs.
 import math
 from dataclasses import dataclass, field, fields, replace
 
-__all__ = ["ConfigError", "NicConfig", "PRESETS"]
+__all__ = ["ConfigError", "HASH_TYPES", "KEY_BYTES", "NicConfig", "PRESETS", "TABLE_ENTRIES"]
+
+
+# Receive side scaling: bytes of the key and entries of the indirection table, the least that VIRTIO 1.4 allows a device
+# (section "Device configuration layout"), and hash types that there are.
+KEY_BYTES, TABLE_ENTRIES, HASH_TYPES = 40, 128, 9
 
 
 class ConfigError(ValueError):

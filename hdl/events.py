@@ -66,7 +66,9 @@ def count_queues(m, statistics, rx, tx, receive, transmit, interrupts):
     dropped = transmit.dropped_malformed | transmit.dropped_error
     events = {
         "rx_received": (judged & verdict.accept, verdict.queue,
-                        {"packets": 1, "bytes": verdict.length - receive.header_bytes}),
+                        {"packets": 1, "bytes": verdict.length - rx.header_bytes}),
+        "rx_checked": (receive.csum_valid | receive.csum_none | receive.csum_bad, receive.csum_queue,
+                       {name: getattr(receive, f"csum_{name}") for name in ("valid", "none", "bad")}),
         "rx_refused": (judged & refused, verdict.queue,
                        {"drops": 1, "overruns": verdict.cause == DropCause.NO_BUFFER}),
         "tx_sent": (transmit.sent, transmit.counted_queue, {"packets": 1, "bytes": transmit.sent_bytes}),

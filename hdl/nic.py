@@ -9,6 +9,7 @@ from .dma.read import ReadEngine
 from .dma.write import WriteEngine
 from .events import COUNTERS, count_events, count_queues
 from .net.control import Control
+from .net.header import HEADER_BYTES, LONG_HEADER_BYTES
 from .net.receive import Receive
 from .net.statistics import Statistics
 from .net.transmit import Transmit
@@ -28,7 +29,8 @@ __all__ = ["VirtioNetNic"]
 
 # Field of `ControlFeatures` → what it stands for; `segmentation` stands for any of several.
 COMMAND_FEATURES = {
-    "multiqueue": Feature.MQ, "coalescing": Feature.NOTF_COAL, "queue_coalescing": Feature.VQ_NOTF_COAL,
+    "multiqueue": Feature.MQ, "scaling": Feature.RSS, "hash_report": Feature.HASH_REPORT,
+    "coalescing": Feature.NOTF_COAL, "queue_coalescing": Feature.VQ_NOTF_COAL,
     "receive_modes": Feature.CTRL_RX, "receive_extra": Feature.CTRL_RX_EXTRA, "vlan": Feature.CTRL_VLAN,
     "mac_address": Feature.CTRL_MAC_ADDR, "announce": Feature.GUEST_ANNOUNCE, "statistics": Feature.DEVICE_STATS,
     "guest_offloads": Feature.CTRL_GUEST_OFFLOADS, "receive_checksum": Feature.GUEST_CSUM,
@@ -283,6 +285,10 @@ class VirtioNetNic(wiring.Component):
             receive.engine_idle.eq(rx.idle),
             control.pairs_settled.eq(receive.pairs_settled),
             receive.sent.eq(transmit.flow),
+            receive.checksum.eq(device.features[Feature.GUEST_CSUM]),
+            receive.hashes.eq(device.features[Feature.RSS] | device.features[Feature.HASH_REPORT]),
+            receive.long_header.eq(device.features[Feature.HASH_REPORT]),
+            receive.scaling.eq(control.scaling), receive.table_write.eq(control.table_write),
             self.eth_tx_tdata.eq(transmit.eth_tx_tdata),
             self.eth_tx_tkeep.eq(transmit.eth_tx_tkeep),
             self.eth_tx_tvalid.eq(transmit.eth_tx_tvalid),
@@ -307,7 +313,8 @@ class VirtioNetNic(wiring.Component):
             rx.verdicts.ready.eq(receive.verdicts.ready),
             receive.verdicts.p.accept.eq(rx.verdicts.p.accept),
             receive.verdicts.p.buffers.eq(rx.verdicts.p.buffers),
-            rx.header_bytes.eq(receive.header_bytes),
+            receive.verdicts.p.queue.eq(rx.verdicts.p.queue),
+            rx.header_bytes.eq(Mux(receive.long_header, LONG_HEADER_BYTES, HEADER_BYTES)),
         ]
 
     def _connect_interrupts(self, m, device, completer, interrupts, msix, rx, tx, control):

@@ -5,6 +5,7 @@ unknown kind or without its feature, whose readable part has not the size of its
 is answered VIRTIO_NET_ERR and changes nothing; one without a writable byte is not carried out.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from model import formats
@@ -18,6 +19,7 @@ from model.formats import (
     RxCommand,
     VlanCommand,
 )
+from model.offloads_config import hash_config, rss_config
 
 __all__ = ["ControlCommands"]
 
@@ -59,6 +61,8 @@ class ControlCommands:
             (ControlClass.VLAN, VlanCommand.DEL): (Feature.NET_CTRL_VLAN, 2, 0, self._remove_vlan),
             (ControlClass.ANNOUNCE, AnnounceCommand.ACK): (Feature.NET_GUEST_ANNOUNCE, 0, 0, self._acknowledge),
             (ControlClass.MQ, MqCommand.VQ_PAIRS_SET): (Feature.NET_MQ, 2, 0, self._set_pairs),
+            (ControlClass.MQ, MqCommand.RSS_CONFIG): (Feature.NET_RSS, None, 0, self._set_scaling),
+            (ControlClass.MQ, MqCommand.HASH_CONFIG): (Feature.NET_HASH_REPORT, None, 0, self._set_hashes),
             (ControlClass.NOTF_COAL, NotfCoalCommand.TX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_transmit),
             (ControlClass.NOTF_COAL, NotfCoalCommand.RX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_receive),
             (ControlClass.NOTF_COAL, NotfCoalCommand.VQ_SET): (Feature.NET_VQ_NOTF_COAL, 12, 0, self._set_queue),
@@ -147,6 +151,20 @@ class ControlCommands:
         if not 1 <= pairs <= self._steering.most_pairs:
             return None
         self._steering.set_pairs(pairs)
+        return b""
+
+    def _set_scaling(self, data):
+        found = rss_config(data, self._steering.most_pairs, lambda pair: self._is_enabled(2 * pair))
+        if found is None:
+            return None
+        self._steering.set_scaling(found)
+        return b""
+
+    def _set_hashes(self, data):
+        found = hash_config(data)
+        if found is None:
+            return None
+        self._steering.hashes = replace(self._steering.hashes, types=found.types, key=found.key)
         return b""
 
     def _set_transmit(self, data):

@@ -15,6 +15,8 @@ from model import formats
 from model.coalescing import Coalescing
 from model.control import ControlCommands
 from model.filter import ReceiveFilter
+from model.offloads_checksum import VALID, checksum_verdict
+from model.offloads_hash import frame_hash
 from model.statistics import Statistics
 from model.steering import Steering
 from model.virtqueue import PackedQueue, RingFeatures
@@ -90,6 +92,8 @@ class Datapath:
         """`queues`: index → QueueRegisters of the enabled ones."""
         self._header_bytes = formats.net_header_bytes(features)
         self._mergeable = formats.has_feature(features, formats.Feature.NET_MRG_RXBUF)
+        self._checksum = formats.has_feature(features, formats.Feature.NET_GUEST_CSUM)
+        self._hash_report = formats.has_feature(features, formats.Feature.NET_HASH_REPORT)
         self._features = RingFeatures.of(features)
         self._multiqueue = formats.has_feature(features, formats.Feature.NET_MQ)
         self._control = formats.control_queue(features, self._pairs)
@@ -289,15 +293,20 @@ class Datapath:
             self._count(queue.index, drops=1)
             return True
         self._fetched(queue)
-        self._fill(queue, chains, self._header(len(chains)) + queue.backlog.popleft())
+        frame = queue.backlog.popleft()
+        self._fill(queue, chains, self._header(frame, len(chains)) + frame)
         self._counters["rx_frames"] += 1
         self._count(queue.index, packets=1, bytes=length - self._header_bytes)
         return True
 
-    def _header(self, buffers):
-        header = np.zeros(1, formats.VIRTIO_NET_HDR)
+    def _header(self, frame, buffers):
+        header = np.zeros(1, formats.VIRTIO_NET_HDR_HASH)
         header["num_buffers"] = buffers
-        return header.tobytes().ljust(self._header_bytes, b"\0")
+        if self._checksum and checksum_verdict(frame) == VALID:
+            header["flags"] = formats.NET_HDR_F_DATA_VALID
+        if self._hash_report:
+            header["hash_value"], header["hash_report"] = frame_hash(frame, self.steering.hashes)
+        return header.tobytes().ljust(self._header_bytes, b"\0")[:self._header_bytes]
 
     def _fill(self, queue, chains, data):
         """Spread a packet over `chains`: all but the last are filled."""

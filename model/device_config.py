@@ -7,6 +7,7 @@ import numpy as np
 
 from model import formats
 from model.formats import Feature
+from model.offloads_config import HASH_TYPES, KEY_BYTES, TABLE_ENTRIES
 
 __all__ = ["DeviceConfig"]
 
@@ -71,5 +72,11 @@ class DeviceConfig:
         image["status"] = (formats.NET_S_LINK_UP * self._link_up) | (formats.NET_S_ANNOUNCE * self._announce)
         if formats.has_feature(p.offered, Feature.NET_MQ):
             image["max_virtqueue_pairs"] = p.pairs
+        scaling, report = (formats.has_feature(p.offered, feature)
+                           for feature in (Feature.NET_RSS, Feature.NET_HASH_REPORT))
+        if scaling:
+            image["max_virtqueue_pairs"], image["rss_max_indirection_table_length"] = p.pairs, TABLE_ENTRIES
+        if scaling or report:
+            image["rss_max_key_size"], image["supported_hash_types"] = KEY_BYTES, HASH_TYPES
         image["mtu"], image["speed"], image["duplex"] = p.mtu, p.speed, formats.DUPLEX_FULL
         return image.tobytes()[offset:offset + size]

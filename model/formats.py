@@ -105,6 +105,7 @@ def has_feature(mask, feature):
 RING_FEATURES = feature_set(Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA, Feature.EVENT_IDX, Feature.IN_ORDER,
                             Feature.INDIRECT_DESC, Feature.RING_RESET)
 RECEIVE_FEATURES = feature_set(Feature.NET_MRG_RXBUF)
+OFFLOAD_FEATURES = feature_set(Feature.NET_GUEST_CSUM, Feature.NET_RSS, Feature.NET_HASH_REPORT)
 FILTER_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_CTRL_RX, Feature.NET_CTRL_RX_EXTRA,
                               Feature.NET_CTRL_VLAN, Feature.NET_CTRL_MAC_ADDR)
 CONTROL_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL,
@@ -195,6 +196,10 @@ VIRTIO_NET_HDR_HASH = np.dtype(VIRTIO_NET_HDR.descr + [
 VIRTIO_NET_HDR_TUNNEL = np.dtype(VIRTIO_NET_HDR_HASH.descr + [("outer_th_offset", "<u2"), ("inner_nh_offset", "<u2")])
 VIRTIO_NET_HDR_OUT = np.dtype(VIRTIO_NET_HDR_TUNNEL.descr + [
     ("outer_nh_offset", "<u2"), ("resource_id", "<u4"), ("resource_type", "<u2")])
+
+
+# flags of virtio_net_hdr
+NET_HDR_F_NEEDS_CSUM, NET_HDR_F_DATA_VALID = 1, 2
 
 
 def net_header_bytes(features):

@@ -1,9 +1,12 @@
-"""Automatic receive steering: to the queue pair that last sent a packet of the same flow.
+"""Which queue pair a received packet goes to: automatically, the one that last sent a packet of the same flow; with
+receive side scaling, the one that its hash names.
 
 Source: VIRTIO Version 1.4, section "Automatic receive steering in multiqueue mode". A flow is named by its addresses,
 its protocol and its ports, whichever end sends. Only IP packets belong to one; ports count in TCP and UDP that isn't
 fragmented, and behind IPv6 extension headers they are not looked for.
 """
+
+from model.offloads_hash import HashConfig, scaled_queue
 
 __all__ = ["Steering", "flow_of"]
 
@@ -41,15 +44,21 @@ class Steering:
     Attributes
     ----------
     pairs : active ones, set by the control queue; 1 at first
+    hashes : HashConfig that the control queue has set
+    scaling : its table decides
     """
 
     def __init__(self, most_pairs):
         self.most_pairs = most_pairs
         self.pairs = 1
+        self.hashes, self.scaling = HashConfig(), False
         self._sender = {}
 
     def set_pairs(self, pairs):
-        self.pairs = pairs
+        self.pairs, self.scaling = pairs, False
+
+    def set_scaling(self, hashes):
+        self.hashes, self.scaling, self.pairs = hashes, True, self.most_pairs
 
     def transmitted(self, frame, pair):
         """`frame` was sent on `pair`."""
@@ -60,6 +69,9 @@ class Steering:
     def legal(self, frame, usable=None):
         """Pairs that `frame` may be received on: the one that last sent a frame of its flow, else any active one.
         `usable`, if given, are the pairs whose receive queue is enabled: of the others none is chosen."""
+        if self.scaling:
+            pair = scaled_queue(frame, self.hashes)
+            return {pair} if usable is None or pair in usable else set()
         pairs = {pair for pair in range(self.pairs) if usable is None or pair in usable}
         sender = self._sender.get(flow_of(frame))
         return {sender} if sender in pairs else pairs

@@ -8,7 +8,7 @@ from ..dma.spec import ReadBeat, ReadCommand
 from ..stream import TlpBeat
 from ..virtqueue.spec import EngineFeatures, QueueConfig
 from .control_announce import Announcement
-from .control_coalescing import Coalescing, QueueEnable, QueueLookup
+from .control_coalescing import Coalescing, QueueLookup
 from .control_commands import Commands
 from .control_mac import Addresses, MacChange
 from .control_memory import ControlMemory
@@ -16,10 +16,11 @@ from .control_multiqueue import Multiqueue
 from .control_offloads import GuestOffloads
 from .control_receive import ReceiveModes
 from .control_ring import ControlRing
-from .control_spec import Ack, CoalescingSettings, ControlClass, ControlFeatures, ControlInterrupt
+from .control_spec import Ack, CoalescingSettings, ControlClass, ControlFeatures, ControlInterrupt, QueueEnable
 from .control_statistics import DeviceStatistics
 from .control_vlan import Vlans
 from .filter import FilterPort
+from .hash_spec import ScalingSettings, TableWrite
 from .statistics import StatisticQuery
 
 __all__ = ["Control", "HANDLERS"]
@@ -34,7 +35,7 @@ HANDLERS = {
     ControlClass.MAC: ("addresses", lambda config: Addresses()),
     ControlClass.VLAN: ("vlans", lambda config: Vlans()),
     ControlClass.ANNOUNCE: ("announcement", lambda config: Announcement()),
-    ControlClass.MQ: ("multiqueue", lambda config: Multiqueue(config.pairs)),
+    ControlClass.MQ: ("multiqueue", lambda config: Multiqueue(config.pairs, config.pair_bits)),
     ControlClass.GUEST_OFFLOADS: ("offloads", lambda config: GuestOffloads()),
     ControlClass.NOTF_COAL: ("coalescing", lambda config: Coalescing(config.pairs, config.pair_bits)),
     ControlClass.STATS: ("statistics",
@@ -67,7 +68,7 @@ class Control(wiring.Component):
     reads : stream of ReadCommand out; beats : stream of ReadBeat in; room : Out(1)
     o : stream of TlpBeat out; accepted : In(1)
     interrupts : stream of {vector} out
-    active_pairs, pairs_settled
+    active_pairs, pairs_settled, scaling, table_write
         as in `Multiqueue`
     queue_enable, settings
         as in `Coalescing`
@@ -96,6 +97,7 @@ class Control(wiring.Component):
             "o": Out(stream.Signature(TlpBeat(config.width))), "accepted": In(1),
             "interrupts": Out(stream.Signature(ControlInterrupt)),
             "active_pairs": Out(range(config.pairs + 1), init=1), "pairs_settled": In(1),
+            "scaling": Out(ScalingSettings(config.pair_bits)), "table_write": Out(TableWrite(config.pair_bits)),
             "queue_enable": In(QueueEnable(config.pair_bits)), "settings": Out(CoalescingSettings(config.pair_bits)),
             "virtqueue": Out(16), "place": In(QueueLookup(config.pair_bits)),
             "filter": Out(FilterPort()), "mac_change": Out(MacChange), "acknowledge": Out(1),
@@ -129,7 +131,7 @@ class Control(wiring.Component):
         m.d.comb += [
             ring.features.eq(self.ring_features), self.error.eq(ring.error),
             at_rest.eq(ring.idle & ~memory.reading & ~memory.writing),
-            self.idle.eq(at_rest & handlers["coalescing"].idle),
+            self.idle.eq(at_rest & handlers["coalescing"].idle & handlers["multiqueue"].idle),
             ring.leave.eq(self.reset), self.reset_done.eq(calm == RESET_SETTLE),
         ]
         m.d.sync += calm.eq(Mux(self.reset & at_rest & self.silent & ~self.reset_done, calm + 1, 0))
@@ -150,7 +152,8 @@ class Control(wiring.Component):
         connect(m, addresses.addresses, flipped(self.filter.addresses))
         m.d.comb += [
             self.active_pairs.eq(multiqueue.active_pairs),
-            multiqueue.settled.eq(self.pairs_settled | self.quiesce),
+            multiqueue.settled.eq(self.pairs_settled | self.quiesce), multiqueue.enable.eq(self.queue_enable),
+            self.scaling.eq(multiqueue.scaling), self.table_write.eq(multiqueue.table_write),
             coalescing.enable.eq(self.queue_enable), self.settings.eq(coalescing.settings),
             coalescing.place.eq(self.place), statistics.place.eq(self.place),
             self.query.eq(statistics.query), statistics.value.eq(self.value),

@@ -10,9 +10,9 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..virtqueue.initialise import InitialiseWalk
 from .control_fields import AckReply, Fields
-from .control_spec import CoalescingCommand, CoalescingSettings, ControlFeatures, HandlerPort
+from .control_spec import CoalescingCommand, CoalescingSettings, ControlFeatures, HandlerPort, QueueEnable
 
-__all__ = ["Coalescing", "QueueEnable", "QueueLookup"]
+__all__ = ["Coalescing", "QueueLookup"]
 
 
 # VQ_GET: max_packets and max_usecs, ahead of the ack.
@@ -22,14 +22,6 @@ _RESULT_BYTES = 8
 class _Parameters(data.Struct):
     max_packets: 32
     max_usecs: 32
-
-
-class QueueEnable(data.StructLayout):
-    """Pulse: a queue has been set up anew. Fields: `valid`; `transmit` direction; `queue` local index; `enabled` as it
-    is now."""
-
-    def __init__(self, pair_bits):
-        super().__init__({"valid": 1, "transmit": 1, "queue": pair_bits, "enabled": 1})
 
 
 class QueueLookup(data.StructLayout):

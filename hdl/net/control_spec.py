@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 __all__ = ["ControlClass", "ReceiveCommand", "MacCommand", "VlanCommand", "AnnounceCommand", "MultiqueueCommand",
            "CoalescingCommand", "OffloadsCommand", "StatisticsCommand", "Ack", "ControlFeatures", "Reply", "ROOM_BITS",
-           "HandlerPort", "CoalescingSettings", "Place", "UsedBuffer", "ControlInterrupt"]
+           "HandlerPort", "CoalescingSettings", "QueueEnable", "Place", "UsedBuffer", "ControlInterrupt"]
 
 
 class ControlClass(enum.Enum, shape=8):
@@ -86,11 +86,14 @@ class Ack(enum.Enum, shape=8):
 
 class ControlFeatures(data.Struct):
     """Negotiated features that commands depend on, constant while the device is live: VIRTIO_NET_F_MQ, NOTF_COAL,
-    VQ_NOTF_COAL, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_MAC_ADDR, GUEST_ANNOUNCE, DEVICE_STATS, CTRL_GUEST_OFFLOADS;
-    and for the types of statistics GUEST_CSUM, CSUM, and any of HOST_TSO4, HOST_TSO6 and HOST_USO."""
+    VQ_NOTF_COAL, RSS, HASH_REPORT, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_MAC_ADDR, GUEST_ANNOUNCE, DEVICE_STATS,
+    CTRL_GUEST_OFFLOADS; and for the types of statistics GUEST_CSUM, CSUM, and any of HOST_TSO4, HOST_TSO6 and
+    HOST_USO."""
     multiqueue: 1
     coalescing: 1
     queue_coalescing: 1
+    scaling: 1
+    hash_report: 1
     receive_modes: 1
     receive_extra: 1
     vlan: 1
@@ -146,6 +149,14 @@ class CoalescingSettings(data.StructLayout):
 
     def __init__(self, pair_bits):
         super().__init__({"valid": 1, "transmit": 1, "queue": pair_bits, "max_packets": 32, "max_usecs": 32})
+
+
+class QueueEnable(data.StructLayout):
+    """Pulse: a queue has been set up anew. Fields: `valid`; `transmit` direction; `queue` local index; `enabled` as it
+    is now."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"valid": 1, "transmit": 1, "queue": pair_bits, "enabled": 1})
 
 
 class Place(data.Struct):

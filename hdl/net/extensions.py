@@ -15,10 +15,13 @@ class ChainEnd(data.Struct):
 
     Fields: `at` one-hot, the slot behind the last header with a length; `by` one-hot, which header names what is
     there: bit 0 the fixed header, bit n + 1 the extension header in slot n; `fragment` a fragment header is there;
-    `broken` the frame ends within the chain. Without a bit in `at` the chain goes on beyond the slots.
+    `broken` the frame ends within the chain; `routing`, `options` slots in which a routing header, or one with
+    destination options, begins. Without a bit in `at` the chain goes on beyond the slots.
     """
     at: SLOTS
     by: SLOTS
+    routing: SLOTS
+    options: SLOTS
     fragment: 1
     broken: 1
 
@@ -48,11 +51,15 @@ class ExtensionChain(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         slots, end = self.slots, self.end
+        def begin(n, kind):
+            """A header whose name has `kind` begins in slot n."""
+            before = [begins[k] & slots[k].length[n - k - 1] & slots[k][kind] for k in range(n)]
+            return Cat(before).any() if n else self.first[kind]
         begins = []     # an extension header with a length begins in slot n
         for n in range(SLOTS):
-            before = [begins[k] & slots[k].length[n - k - 1] & slots[k].extends for k in range(n)]
             begins.append(Signal(name=f"begins{n}"))
-            m.d.comb += begins[n].eq(Cat(before).any() if n else self.first.extends)
+            m.d.comb += [begins[n].eq(begin(n, "extends")),
+                         end.routing[n].eq(begin(n, "routing")), end.options[n].eq(begin(n, "options"))]
         by = [~self.first.extends, *(begins[n] & ~slots[n].extends for n in range(SLOTS - 1))]
         for n in range(SLOTS):
             named = [by[k + 1] & slots[k].length[n - k - 1] for k in range(n)]

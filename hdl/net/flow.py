@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from ..virtqueue.initialise import InitialiseWalk
 from .spec import PacketHeaders
 
-__all__ = ["FlowHash", "FlowTable", "HASH_BITS", "SentFlow"]
+__all__ = ["FlowHash", "FlowTable", "HASH_BITS", "SentFlow", "fold_pair"]
 
 
 HASH_BITS = 16
@@ -27,13 +27,23 @@ def _crc(value, bits):
     return remainder
 
 
+def fold_pair(one, other):
+    """64 bits of a pair of addresses of up to 128 bits, the same when the two are exchanged: words of the bits that
+    differ, added up, and words of the bits that both have set."""
+    def fold(address):
+        words = [address[at:at + 32].rotate_left(turn) for at, turn in zip(range(0, 128, 32), TURNS)]
+        return words[0] ^ words[1] ^ words[2] ^ words[3]
+    one, other = Cat(one, C(0, 128 - len(one))), Cat(other, C(0, 128 - len(other)))
+    return Cat(fold(one ^ other), fold(one & other))
+
+
 class FlowHash(wiring.Component):
     """Hash of a flow, the same in both directions; no registers.
 
     Of each pair of fields (addresses, ports) it takes the bits that differ and the bits that are both set, which don't
-    change when the two are exchanged; folds the addresses to 32 bits; and puts these, the ports' and the protocol
-    through a CRC. A fragment counts without ports and protocol, so that all fragments of a packet have one hash. A
-    frame without IP is known by its MAC addresses.
+    change when the two are exchanged; the addresses come folded already. These and the protocol go through a CRC. A
+    fragment counts without ports and protocol, so that all fragments of a packet have one hash. A frame without IP is
+    known by its MAC addresses.
 
     Attributes
     ----------
@@ -47,23 +57,11 @@ class FlowHash(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         headers = self.headers
-        ip = headers.ipv4 | headers.ipv6
-        one, other = Signal(128), Signal(128)
-        m.d.comb += [     # without IP the IP addresses are 0
-            one.eq(headers.source | Mux(ip, 0, headers.source_mac)),
-            other.eq(headers.destination | Mux(ip, 0, headers.destination_mac)),
-        ]
-
-        def fold(address):
-            words = [address.word_select(n, 32).rotate_left(turn) for n, turn in enumerate(TURNS)]
-            return words[0] ^ words[1] ^ words[2] ^ words[3]
-        differing, common = Signal(128), Signal(128)
-        fields = Cat(fold(differing), fold(common),
-                     headers.source_port ^ headers.destination_port, headers.source_port & headers.destination_port,
-                     Mux(headers.fragment, 0, headers.protocol))
+        fields = Cat(headers.endpoints, headers.source_port ^ headers.destination_port,
+                     headers.source_port & headers.destination_port, Mux(headers.fragment, 0, headers.protocol))
         # Kept as it is: synthesis makes deeper logic of the sums of sums.
         key = Signal(len(fields), attrs={"keep": 1})
-        m.d.comb += [differing.eq(one ^ other), common.eq(one & other), key.eq(fields)]
+        m.d.comb += key.eq(fields)
         effects = [_crc(1 << n, len(key)) for n in range(len(key))]
         m.d.comb += self.hash.eq(Cat(Cat(key[n] for n, effect in enumerate(effects) if effect >> bit & 1).xor()
                                      for bit in range(HASH_BITS)))

@@ -9,13 +9,14 @@ from ..stream import Queue
 from ..virtqueue.initialise import InitialiseWalk
 from ..virtqueue.spec import Pulse
 from .redirect import Redirect
+from .spec import FrameHash
 from .statistics import GROUPS, QueueEvent
 
 __all__ = ["FrameInfo", "FrameOffer"]
 
 
 # Frames that may end before the queue of the first of them is known: more than the cycles that takes.
-ENDED = 8
+ENDED = 16
 # Cycles for which the engine must be idle before it counts.
 IDLE_CYCLES = 4
 
@@ -49,13 +50,15 @@ class FrameOffer(wiring.Component):
     ----------
     ended, kept, lost : In(1); length : In(16)
         a frame has ended; it is in the buffer, with so many bytes and a header; it is not, and to be told by `missed`
-    chosen, unwanted : In(1); queue : In(pair_bits)
-        the queue of a frame was chosen; the filter's word on it
+    chosen, unwanted : In(1); queue : In(pair_bits); hash : In(FrameHash)
+        the queue of a frame was chosen; the filter's word on it; its hash, which isn't looked at
     active_pairs : In(range(pairs + 1))
     reset, enabled : In(Pulse); clear : In(1)
         of `Redirect`
     engine_idle : In(1)
         who takes the frames has none under way; at the latest 3 cycles after it took one this is 0
+    known : Out(1); known_hash : Out(FrameHash)
+        pulse: all is known of a frame that was kept; it comes to `frames` a cycle later or afterwards
     settled : Out(1)
         no frame is under way of those offered before `active_pairs` changed last; of use 2 cycles after a change
     frames : Out(stream(FrameInfo(pair_bits)))
@@ -76,6 +79,7 @@ class FrameOffer(wiring.Component):
             "reset": In(Pulse(pair_bits)), "enabled": In(Pulse(pair_bits)), "clear": In(1),
             "ended": In(1), "kept": In(1), "lost": In(1), "length": In(16),
             "chosen": In(1), "unwanted": In(1), "queue": In(pair_bits),
+            "hash": In(FrameHash), "known": Out(1), "known_hash": Out(FrameHash),
             "active_pairs": In(range(pairs + 1)), "engine_idle": In(1), "settled": Out(1, init=1),
             "frames": Out(stream.Signature(FrameInfo(pair_bits))), "behind": Out(1),
             "missed": Out(QueueEvent(pair_bits, GROUPS["rx_lost"])),
@@ -84,8 +88,8 @@ class FrameOffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        info, known = Signal(FrameInfo(self.pair_bits)), Signal()
-        self._pair_up(m, info, known)
+        info, known = Signal(FrameInfo(self.pair_bits)), self.known
+        self._pair_up(m, info)
 
         # The next frame to offer is in a register; a frame that finds nothing before it goes there at once.
         m.submodules.waiting = waiting = Queue(FrameInfo(self.pair_bits), self.depth, block=True)
@@ -155,17 +159,19 @@ class FrameOffer(wiring.Component):
     def _active(self, queue):
         return Mux(queue < self.active_pairs, queue, 0)
 
-    def _pair_up(self, m, info, known):
+    def _pair_up(self, m, info):
         shape = data.StructLayout({"kept": 1, "lost": 1, "length": 16})
         m.submodules.ends = ends = Queue(shape, ENDED)
         # What was chosen for a frame that hasn't ended.
         early, early_queue, early_unwanted = Signal(), Signal(self.pair_bits), Signal()
+        early_hash = Signal(FrameHash)
         both = (self.chosen | early) & ends.o.valid
         m.d.comb += [
             ends.i.valid.eq(self.ended), ends.i.payload.kept.eq(self.kept),
             ends.i.payload.lost.eq(self.lost), ends.i.payload.length.eq(self.length),
             ends.o.ready.eq(both),
-            known.eq(both & ends.o.payload.kept),
+            self.known.eq(both & ends.o.payload.kept),
+            self.known_hash.eq(Mux(early, early_hash.as_value(), self.hash.as_value())),
             info.queue.eq(Mux(early, self._active(early_queue), self.queue)), info.length.eq(ends.o.payload.length),
             info.unwanted.eq(Mux(early, early_unwanted, self.unwanted)),
         ]
@@ -175,4 +181,4 @@ class FrameOffer(wiring.Component):
         ]
         m.d.sync += early.eq((self.chosen | early) & ~ends.o.valid)
         with m.If(self.chosen):
-            m.d.sync += [early_queue.eq(self.queue), early_unwanted.eq(self.unwanted)]
+            m.d.sync += [early_queue.eq(self.queue), early_unwanted.eq(self.unwanted), early_hash.eq(self.hash)]

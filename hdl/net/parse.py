@@ -6,28 +6,26 @@ from amaranth.lib.wiring import In, Out
 
 from ..stream import PacketBeat
 from .extensions import ChainEnd, ExtensionChain
+from .flow import fold_pair
 from .spec import ETHERNET_HEADER_BYTES, IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, VLAN_TAG_BYTES, PacketHeaders, Protocol
-from .window import SLOTS, AlignedHeaders, HeaderWindow
+from .window import LONGEST_IHL, SHORTEST_IHL, SLOTS, AlignedHeaders, HeaderWindow, one_hot_choice
 
 __all__ = ["HeaderParser"]
 
 
 PORT_BYTES = 4
-SHORTEST_IHL, LONGEST_IHL = 5, 15
+# Extension headers with an address, which is behind their first 8 bytes, can begin in so many slots.
+MOBILE_SLOTS = SLOTS - 3
+# RFC 6275: type and length of the home address option, and where it stands for its address to be aligned; routing type.
+HOME_ADDRESS, HOME_ADDRESS_BYTES, HOME_ADDRESS_AT = 0xc9, 16, 6
+OPTIONS_AT, PAD_1, PAD_N = 2, 0, 1
+HOME_LENGTH = ROUTING_LENGTH = 2     # as the header says it: 24 bytes
+ROUTING_TYPE = 2
 
 
 def _number(octets):
     """Octets as they come on the wire, as a number."""
     return Cat(*reversed(list(octets)))
-
-
-def _choose(bits, values):
-    """The value whose bit of the one-hot `bits` is set; 0 without any."""
-    choices = [Mux(bit, value, 0) for bit, value in zip(bits, values)]
-    while len(choices) > 1:
-        choices = [choices[n] | choices[n + 1] if n + 1 < len(choices) else choices[n]
-                   for n in range(0, len(choices), 2)]
-    return choices[0]
 
 
 def _has_ports(protocol):
@@ -42,7 +40,8 @@ class _NetworkLayer(data.StructLayout):
     header), `within4` it is inside the frame, `room4` and inside the packet; for IPv6: `end` of the extension headers,
     and for each slot `words` (its first 4 bytes) and `names` (the next headers, that of the fixed header first);
     whether 0, 4 or 8 bytes from that slot on are inside the frame, `reached6`, `within6`, `whole6`; whether 4 bytes
-    there are inside the packet, `room6`.
+    there are inside the packet, `room6`; whether an extension header there would have a home address, `home6` as a
+    destination option, `care6` as a routing header.
     """
 
     def __init__(self):
@@ -51,6 +50,7 @@ class _NetworkLayer(data.StructLayout):
             "ihl": 4, "fragment4": 1, "protocol4": 8, "word4": 32, "within4": 1, "room4": 1,
             "end": ChainEnd, "words": data.ArrayLayout(32, SLOTS), "names": data.ArrayLayout(8, SLOTS),
             "reached6": SLOTS, "within6": SLOTS, "whole6": SLOTS, "room6": SLOTS,
+            "home6": MOBILE_SLOTS, "care6": MOBILE_SLOTS,
         })
 
 
@@ -79,6 +79,8 @@ class HeaderParser(wiring.Component):
         the same with every beat of a frame
     valid : Out(1); headers : Out(PacketHeaders); headers_context : Out(context_bits)
         pulse per frame
+    aligned : Out(AlignedHeaders(context_bits)); end : Out(ChainEnd)
+        what the earlier stages know of the same frame: 2 cycles, and a cycle, before `valid`
     """
 
     def __init__(self, width, context_bits=0):
@@ -87,6 +89,7 @@ class HeaderParser(wiring.Component):
         super().__init__({
             "beat": In(PacketBeat(width)), "taken": In(1), "context": In(context_bits),
             "valid": Out(1), "headers": Out(PacketHeaders), "headers_context": Out(context_bits),
+            "aligned": Out(AlignedHeaders(context_bits)), "end": Out(ChainEnd),
         })
 
     def elaborate(self, platform):
@@ -115,7 +118,10 @@ class HeaderParser(wiring.Component):
         context = Signal(self.context_bits, reset_less=True)
         self._judge(m, link, network, headers)
         m.d.sync += [self.valid.eq(network_valid), kept.eq(headers), context.eq(link.context)]
-        m.d.comb += [self.headers.eq(kept), self.headers_context.eq(context)]
+        m.d.comb += [
+            self.headers.eq(kept), self.headers_context.eq(context),
+            self.aligned.eq(window.o), self.end.eq(network.end),
+        ]
         return m
 
     def _read_ipv4(self, m, link, found):
@@ -162,21 +168,35 @@ class HeaderParser(wiring.Component):
                      for n, start in enumerate(starts)]
         m.d.comb += [found.names[n].eq(digest.next_header)
                      for n, digest in enumerate([link.first, *(link.slots[k] for k in range(SLOTS - 1))])]
+        m.d.comb += [found.home6.eq(Cat(self._has_home(l3[start:start + 8]) for start in starts[:MOBILE_SLOTS])),
+                     found.care6.eq(Cat((l3[start + 1] == ROUTING_LENGTH) & (l3[start + 2] == ROUTING_TYPE)
+                                        for start in starts[:MOBILE_SLOTS]))]
         return ~fixed, fixed & ~right
+
+    @staticmethod
+    def _has_home(octets):
+        """Whether destination options that begin with these 8 bytes have a home address after nothing but padding."""
+        reached = {at: C(0) for at in range(OPTIONS_AT, HOME_ADDRESS_AT + 1)} | {OPTIONS_AT: C(1)}
+        for at in range(OPTIONS_AT, HOME_ADDRESS_AT):
+            reached[at + 1] |= reached[at] & (octets[at] == PAD_1)
+            for size in range(HOME_ADDRESS_AT - at - 1):
+                reached[at + 2 + size] |= reached[at] & (octets[at] == PAD_N) & (octets[at + 1] == size)
+        return (reached[HOME_ADDRESS_AT] & (octets[HOME_ADDRESS_AT] == HOME_ADDRESS)
+                & (octets[HOME_ADDRESS_AT + 1] == HOME_ADDRESS_BYTES) & (octets[1] >= HOME_LENGTH))
 
     def _judge(self, m, link, network, o):
         """Third stage: which of it counts."""
         end = network.end
         reached, within, whole, room = ((end.at & bits).any() for bits in (
             network.reached6, network.within6, network.whole6, network.room6))
-        word6 = _choose(end.at, network.words)
+        word6 = one_hot_choice(end.at, network.words)
         ends6 = network.ipv6 & ~end.broken & end.at.any()      # the chain has an end, within the frame or not
         found6 = ends6 & Mux(end.fragment, whole, reached)
         protocol, word = Signal(8), Signal(32)
         ported, fits, transport = Signal(), Signal(), Signal()
         m.d.comb += [
             protocol.eq(Mux(network.ipv4, network.protocol4,
-                            Mux(found6, Mux(end.fragment, word6[:8], _choose(end.by, network.names)), 0))),
+                            Mux(found6, Mux(end.fragment, word6[:8], one_hot_choice(end.by, network.names)), 0))),
             word.eq(Mux(network.ipv4, network.word4, word6)),
             ported.eq(transport & Mux(network.ipv4, network.within4 & network.room4, within & room)),
         ]
@@ -184,7 +204,7 @@ class HeaderParser(wiring.Component):
         # With `transport`: TCP or UDP; found beside the choice of the protocol, not behind it.
         carries = Signal()
         m.d.comb += carries.eq(Mux(network.ipv4, _has_ports(network.protocol4),
-                                   _choose(end.by, [_has_ports(name) for name in network.names])))
+                                   one_hot_choice(end.by, [_has_ports(name) for name in network.names])))
         m.d.comb += [
             o.fragment.eq((network.ipv4 & network.fragment4) | (found6 & end.fragment)),
             transport.eq((network.ipv4 & ~network.fragment4) | (found6 & ~end.fragment)),
@@ -201,7 +221,11 @@ class HeaderParser(wiring.Component):
             m.d.comb += [o.source_port.eq(_number([word[0:8], word[8:16]])),
                          o.destination_port.eq(_number([word[16:24], word[24:32]]))]
         with m.If(network.ipv4 | network.ipv6):
-            m.d.comb += [o.source.eq(network.source), o.destination.eq(network.destination)]
+            m.d.comb += [o.source.eq(network.source), o.destination.eq(network.destination),
+                         o.endpoints.eq(fold_pair(network.source, network.destination))]
+        with m.Else():
+            m.d.comb += o.endpoints.eq(fold_pair(link.source_mac, link.destination_mac))
+        self._move(m, link, network, found6, o)
         m.d.comb += [getattr(o, name).eq(getattr(link, name)) for name in
                      ("destination_mac", "source_mac", "tags", "outer_tag", "customer_tag", "inner_tag", "ethertype")]
         behind = Signal(7)
@@ -209,6 +233,18 @@ class HeaderParser(wiring.Component):
             o.ipv4.eq(network.ipv4), o.ipv6.eq(network.ipv6),
             o.l3_offset.eq(ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES * link.tags),
             behind.eq(Mux(network.ipv4, network.ihl << 2,
-                          _choose(end.at, [IPV6_HEADER_BYTES + 8 * n for n in range(SLOTS)]))),
+                          one_hot_choice(end.at, [IPV6_HEADER_BYTES + 8 * n for n in range(SLOTS)]))),
             o.l4_offset.eq(o.l3_offset + behind),
         ]
+
+    def _move(self, m, link, network, found6, o):
+        """Home addresses in place of the IPv6 header's, if all extension headers are inside."""
+        end = network.end
+        for kind, has, address, moved in ((end.options, network.home6, network.source, o.final_source),
+                                          (end.routing, network.care6, network.destination, o.final_destination)):
+            there = kind[:MOBILE_SLOTS] & has
+            first = [bit & ~there[:n].any() for n, bit in enumerate(there)]
+            starts = [IPV6_HEADER_BYTES + 8 * (n + 1) for n in range(MOBILE_SLOTS)]
+            homes = [Cat(link.l3[at] for at in range(start, start + 16)) for start in starts]
+            m.d.comb += moved.eq(Mux(there.any() & found6, one_hot_choice(first, homes), address))
+        m.d.comb += o.extended.eq(network.ipv6 & (~end.at[0] | end.fragment))

@@ -6,14 +6,19 @@ from amaranth.lib.wiring import In, Out
 
 from ..stream import PacketBeat, Queue
 from ..virtqueue.spec import Pulse
+from .checksum_judge import ChecksumJudge
 from .filter import FilterPort, ReceiveFilter
 from .flow import SentFlow
 from .frame_buffer import FrameBuffer
-from .header import HeaderInsert, ReceiveHeader
+from .hash_spec import ScalingSettings, TableWrite
+from .header import HEADER_BYTES, LONG_HEADER_BYTES, HeaderInsert, ReceiveHeader
 from .ingest import DROP_CAUSES, Ingest
 from .offer import FrameInfo, FrameOffer
+from .packet_sum import PacketSum
 from .parse import HeaderParser
-from .spec import HEADER_SIZES
+from .results import ResultQueue
+from .scaling import QUEUE_LATENCY, Scaling
+from .spec import ChecksumVerdict, FrameHash
 from .statistics import GROUPS, QueueEvent
 from .steer import Steer
 
@@ -24,10 +29,11 @@ __all__ = ["Receive", "Verdict"]
 VERDICTS = 8
 
 
-class Verdict(data.Struct):
-    """What the queue engine says of a frame: `accept`, there are `buffers` for it; else it is dropped."""
-    accept: 1
-    buffers: 16
+class Verdict(data.StructLayout):
+    """What the queue engine says of a frame: `accept`, there are `buffers` for it in `queue`; else it is dropped."""
+
+    def __init__(self, pair_bits):
+        super().__init__({"accept": 1, "buffers": 16, "queue": pair_bits})
 
 
 class Receive(wiring.Component):
@@ -36,8 +42,9 @@ class Receive(wiring.Component):
     Frames are offered in order of arrival as soon as they are complete, well ahead of the verdicts; the verdicts, in
     the same order, may be given ahead of the bytes. From the last beat on the wire to `frames`: 3 cycles, or 6 after
     the frame's 128th byte or its last, whichever comes first, if that is later; from a verdict to the first beat of
-    `data`: 2 cycles. A packet leaves in consecutive cycles if taken so, and the next one
-    right behind it: one of 60 bytes on the wire every 2 cycles at 512 bits. A rejected frame costs a cycle per beat.
+    `data`: 2 cycles, if the verdict comes 3 cycles after its frame was offered or later. A packet leaves in consecutive
+    cycles if taken so, and the next one right behind it: one of 60 bytes on the wire every 2 cycles at 512 bits. A
+    rejected frame costs a cycle per beat.
 
     While `flush` is 1, arriving frames are dropped, frames inside are thrown away, the one offered included (the only
     time that `frames.valid` falls without a transfer), and verdicts are swallowed; a packet that `data` has begun is
@@ -46,8 +53,6 @@ class Receive(wiring.Component):
     Parameters
     ----------
     config : NicConfig
-    header_bytes : int
-        bytes of virtio_net_hdr: 12, 20, 24 or 32
 
     Attributes
     ----------
@@ -68,6 +73,13 @@ class Receive(wiring.Component):
         a frame was sent, see `Steer`
     by_address, by_vlan : In(1); mac : In(48); filter : In(FilterPort)
         see `ReceiveFilter`; unwanted frames are offered too, and marked
+    checksum : In(1)
+        VIRTIO_NET_F_GUEST_CSUM is negotiated, see `ReceiveHeader`
+    hashes : In(1)
+        VIRTIO_NET_F_RSS or VIRTIO_NET_F_HASH_REPORT is negotiated, see `Scaling`; frames are offered 3 cycles later
+    long_header : In(1)
+        virtio_net_hdr has 20 bytes, the last of them the hash; else 12
+    scaling : In(ScalingSettings(pair_bits)); table_write : In(TableWrite(pair_bits))
     frames : Out(stream(FrameInfo(pair_bits)))
     behind : Out(1)
         while `frames` is valid: another frame of its queue waits behind that one
@@ -84,15 +96,14 @@ class Receive(wiring.Component):
         a frame that came while live for that queue was dropped here, see `FrameOffer`
     received, received_bytes : Out
         pulse: a frame was stored; its bytes
+    csum_valid, csum_none, csum_bad : Out(1); csum_queue : Out(pair_bits)
+        pulse: a frame was given out of which this is known (see `ChecksumJudge`), negotiated or not; its queue
     dropped_disabled, dropped_bad, dropped_runt, dropped_oversize, dropped_overflow : Out(1)
         pulses; frames rejected are counted by who rejects them
     """
 
-    def __init__(self, config, header_bytes=12):
-        if header_bytes not in HEADER_SIZES:
-            raise ValueError(f"virtio_net_hdr has one of {HEADER_SIZES} bytes, not {header_bytes!r}")
+    def __init__(self, config):
         self.config = config
-        self.header_bytes = header_bytes
         super().__init__({
             "eth_rx_tdata": In(config.width), "eth_rx_tkeep": In(config.bytes_per_beat), "eth_rx_tvalid": In(1),
             "eth_rx_tready": Out(1), "eth_rx_tlast": In(1), "eth_rx_tuser": In(1),
@@ -101,12 +112,15 @@ class Receive(wiring.Component):
             "reset": In(Pulse(config.pair_bits)), "enabled": In(Pulse(config.pair_bits)),
             "sent": In(SentFlow(config.pair_bits)),
             "by_address": In(1), "by_vlan": In(1), "mac": In(48), "filter": In(FilterPort()),
+            "checksum": In(1), "hashes": In(1), "long_header": In(1),
+            "scaling": In(ScalingSettings(config.pair_bits)), "table_write": In(TableWrite(config.pair_bits)),
             "frames": Out(stream.Signature(FrameInfo(config.pair_bits))), "behind": Out(1),
-            "verdicts": In(stream.Signature(Verdict)),
+            "verdicts": In(stream.Signature(Verdict(config.pair_bits))),
             "data": Out(stream.Signature(PacketBeat(config.width))),
             "flush": In(1), "idle": Out(1), "clear": In(1),
             "missed": Out(QueueEvent(config.pair_bits, GROUPS["rx_lost"])),
             "received": Out(1), "received_bytes": Out(range(config.max_frame + 1)),
+            "csum_valid": Out(1), "csum_none": Out(1), "csum_bad": Out(1), "csum_queue": Out(config.pair_bits),
             **{f"dropped_{cause}": Out(1) for cause in DROP_CAUSES},
         })
 
@@ -124,8 +138,15 @@ class Receive(wiring.Component):
             buffer.write.eq(ingest.write), buffer.row.eq(ingest.row),
             buffer.commit.eq(ingest.commit), buffer.abort.eq(ingest.abort),
         ]
-        steer, filter, offer = self._offer(m, ingest, buffer.rows)
-        verdicts, insert = self._deliver(m, buffer)
+        m.submodules.parser = parser = HeaderParser(config.width)
+        m.d.comb += [parser.beat.eq(ingest.row), parser.taken.eq(ingest.seen)]
+        # Two more frames may stand in the buffer's output stages.
+        depth = buffer.rows + 2
+        steer, filter, offer = self._offer(m, ingest, parser, depth)
+        results = self._judge(m, ingest, parser, depth)
+        m.submodules.hashes_of_frames = hashes = ResultQueue(FrameHash, depth)
+        m.d.comb += [hashes.valid.eq(offer.known), hashes.i.eq(offer.known_hash)]
+        verdicts, insert = self._deliver(m, buffer, results, hashes)
         m.d.comb += self.idle.eq(buffer.empty & offer.idle & ~verdicts.o.valid & insert.idle & ~steer.clearing
                                  & ~filter.clearing)
         for cause in DROP_CAUSES:
@@ -133,26 +154,48 @@ class Receive(wiring.Component):
         m.d.sync += [self.received.eq(ingest.commit), self.received_bytes.eq(ingest.bytes)]
         return m
 
-    def _offer(self, m, ingest, rows):
+    def _judge(self, m, ingest, parser, depth):
+        """What is found out of the frames that were kept. Every one has a result, so these come with the frames."""
+        m.submodules.packet_sum = packet_sum = PacketSum(self.config.width, 1)
+        m.submodules.checksum_judge = judge = ChecksumJudge()
+        m.submodules.results = results = ResultQueue(data.StructLayout({"checksum": ChecksumVerdict}), depth)
+        m.d.comb += [
+            packet_sum.beat.eq(ingest.row), packet_sum.taken.eq(ingest.seen), packet_sum.context.eq(ingest.commit),
+            judge.aligned.eq(parser.aligned), judge.end.eq(parser.end),
+            judge.valid.eq(parser.valid), judge.headers.eq(parser.headers),
+            judge.summed.eq(packet_sum.summed), judge.sum.eq(packet_sum.sum), judge.whole.eq(packet_sum.whole),
+            results.valid.eq(packet_sum.summed & packet_sum.sum_context), results.i.checksum.eq(judge.verdict),
+        ]
+        return results
+
+    def _offer(self, m, ingest, parser, depth):
         """Lengths and queues of the frames, ahead of their bytes. A frame takes a row at least, so there is room."""
         config = self.config
-        m.submodules.parser = parser = HeaderParser(config.width)
         m.submodules.steer = steer = Steer(config.pairs, config.pair_bits, config.flow_entries)
         m.submodules.filter = filter = ReceiveFilter()
-        # Two more frames may stand in the buffer's output stages.
-        m.submodules.offer = offer = FrameOffer(config.pairs, config.pair_bits, rows + 2)
+        m.submodules.scaling = scaling = Scaling(config.pair_bits)
+        m.submodules.offer = offer = FrameOffer(config.pairs, config.pair_bits, depth)
         wiring.connect(m, offer.frames, wiring.flipped(self.frames))
         wiring.connect(m, wiring.flipped(self.filter), filter.port)
+        # The filter's word comes with the choice of `Steer`, and waits for that of `Scaling`.
+        unwanted = [filter.unwanted]
+        for n in range(1, QUEUE_LATENCY):
+            unwanted.append(Signal(name=f"unwanted{n}"))
+            m.d.sync += unwanted[n].eq(unwanted[n - 1])
         m.d.comb += [
-            parser.beat.eq(ingest.row), parser.taken.eq(ingest.seen),
             steer.valid.eq(parser.valid), steer.headers.eq(parser.headers),
             filter.headers.eq(parser.headers), filter.clear.eq(self.clear),
             filter.by_address.eq(self.by_address), filter.by_vlan.eq(self.by_vlan), filter.mac.eq(self.mac),
             steer.sent.eq(self.sent), steer.active_pairs.eq(self.active_pairs), steer.clear.eq(self.clear),
             offer.ended.eq(ingest.seen & ingest.row.last), offer.kept.eq(ingest.commit),
             offer.lost.eq(ingest.lost), self.missed.eq(offer.missed),
-            offer.length.eq(ingest.bytes + self.header_bytes),
-            offer.chosen.eq(steer.chosen), offer.queue.eq(steer.queue), offer.unwanted.eq(filter.unwanted),
+            offer.length.eq(ingest.bytes + Mux(self.long_header, LONG_HEADER_BYTES, HEADER_BYTES)),
+            scaling.valid.eq(parser.valid), scaling.headers.eq(parser.headers),
+            scaling.chosen.eq(steer.chosen), scaling.queue.eq(steer.queue),
+            scaling.enabled.eq(self.hashes), scaling.settings.eq(self.scaling),
+            scaling.table_write.eq(self.table_write),
+            offer.chosen.eq(scaling.o_chosen), offer.queue.eq(scaling.o_queue), offer.hash.eq(scaling.hash),
+            offer.unwanted.eq(Mux(self.hashes, unwanted[-1], filter.unwanted)),
             offer.active_pairs.eq(self.active_pairs),
             offer.engine_idle.eq(self.engine_idle), self.pairs_settled.eq(offer.settled),
             offer.reset.eq(self.reset), offer.enabled.eq(self.enabled), offer.clear.eq(self.clear),
@@ -160,23 +203,31 @@ class Receive(wiring.Component):
         ]
         return steer, filter, offer
 
-    def _deliver(self, m, buffer):
+    def _deliver(self, m, buffer, results, hashes):
         """Rows of the head frame by its verdict: behind a header to `data`, or nowhere."""
-        m.submodules.verdicts = verdicts = Queue(Verdict, VERDICTS)
-        m.submodules.header = header = ReceiveHeader(self.header_bytes)
-        m.submodules.insert = insert = HeaderInsert(self.config.width, self.header_bytes)
+        m.submodules.verdicts = verdicts = Queue(Verdict(self.config.pair_bits), VERDICTS)
+        m.submodules.header = header = ReceiveHeader()
+        m.submodules.insert = insert = HeaderInsert(self.config.width)
         wiring.connect(m, wiring.flipped(self.verdicts), verdicts.i)
         wiring.connect(m, insert.o, wiring.flipped(self.data))
 
         row, accept = buffer.o.payload, verdicts.o.payload.accept
+        result = results.o.payload
         drain = self.flush & ~insert.begun
-        pass_on = buffer.o.valid & verdicts.o.valid & accept & ~drain
+        found = results.o.valid & hashes.o.valid      # what was found out of the row's frame
+        known = buffer.o.valid & found
+        ends = known & buffer.o.ready & row.last
         m.d.comb += [
-            header.buffers.eq(verdicts.o.payload.buffers),
-            insert.header.eq(header.header),
+            header.checksum.eq(self.checksum), header.verdict.eq(result.checksum),
+            header.hash.eq(hashes.o.payload), header.buffers.eq(verdicts.o.payload.buffers),
+            insert.header.eq(header.header), insert.long_header.eq(self.long_header),
             insert.i.payload.eq(row),
-            insert.i.valid.eq(pass_on),
-            buffer.o.ready.eq(drain | (verdicts.o.valid & (insert.i.ready | ~accept))),
-            verdicts.o.ready.eq(drain | (buffer.o.valid & buffer.o.ready & row.last)),
+            insert.i.valid.eq(known & verdicts.o.valid & accept & ~drain),
+            buffer.o.ready.eq(found & (drain | (verdicts.o.valid & (insert.i.ready | ~accept)))),
+            verdicts.o.ready.eq(drain | ends), results.o.ready.eq(ends), hashes.o.ready.eq(ends),
         ]
+        passed = ends & verdicts.o.valid & accept & ~drain
+        m.d.sync += self.csum_queue.eq(verdicts.o.payload.queue)
+        for name in ("valid", "none", "bad"):
+            m.d.sync += getattr(self, f"csum_{name}").eq(passed & (result.checksum == ChecksumVerdict[name.upper()]))
         return verdicts, insert

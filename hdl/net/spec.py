@@ -7,8 +7,10 @@ RFC 768 (UDP).
 
 from amaranth.lib import data, enum
 
-__all__ = ["ETHERNET_HEADER_BYTES", "HEADER_SIZES", "EtherType", "GsoType", "IPV4_HEADER_BYTES", "IPV6_HEADER_BYTES",
-           "PacketHeaders", "Protocol", "VLAN_TAG_BYTES", "VirtioNetHeader", "is_vlan_tag"]
+__all__ = ["ETHERNET_HEADER_BYTES", "HEADER_SIZES", "ChecksumVerdict", "EtherType", "FrameHash", "GsoType",
+           "HeaderFlag",
+           "IPV4_HEADER_BYTES", "IPV6_HEADER_BYTES", "PacketHeaders", "Protocol", "VLAN_TAG_BYTES", "VirtioNetHeader",
+           "VirtioNetHeaderHash", "is_vlan_tag"]
 
 
 # Destination, source, EtherType: what a frame must have at least.
@@ -28,6 +30,25 @@ class GsoType(enum.Enum, shape=8):
     UDP = 3
     TCPV6 = 4
     UDP_L4 = 5
+
+
+class HeaderFlag(enum.IntEnum, shape=8):
+    """VIRTIO_NET_HDR_F_*."""
+    NEEDS_CSUM = 1
+    DATA_VALID = 2
+
+
+class ChecksumVerdict(enum.Enum, shape=2):
+    """Of the checksums of a received frame: nothing is claimed; all are right; one is wrong."""
+    NONE = 0
+    VALID = 1
+    BAD = 2
+
+
+class FrameHash(data.Struct):
+    """`hash_value` and `hash_report` of struct virtio_net_hdr, the latter as far as it is used."""
+    value: 32
+    report: 4
 
 
 class EtherType(enum.IntEnum, shape=16):
@@ -58,6 +79,11 @@ class PacketHeaders(data.Struct):
     ethertype : behind the tags; 0 if the frame ends before
     ipv4, ipv6 : the EtherType says so, the version is right, and the fixed header (IPv4: with its options) is inside
     source, destination : IP addresses; IPv4 in the low 32 bits; 0 without IP
+    final_source, final_destination : the same, but of IPv6 the home address (RFC 6275, sections 6.3 and 6.4) where a
+        destination option, or a routing header of type 2, has one; the option behind nothing but padding;
+        valid with `ipv6`
+    extended : IPv6 with extension headers of the kinds that are followed, or a fragment header
+    endpoints : `flow.fold_pair` of source and destination, without IP of the MAC addresses
     fragment : part of a fragmented packet, the first part as well as later ones
     protocol : behind IPv4, or behind the IPv6 extension headers; 0 if not found
     transport : a header of `protocol` begins at `l4_offset`; never in a fragment
@@ -80,6 +106,10 @@ class PacketHeaders(data.Struct):
     ipv6: 1
     source: 128
     destination: 128
+    final_source: 128
+    final_destination: 128
+    extended: 1
+    endpoints: 64
     fragment: 1
     protocol: 8
     transport: 1
@@ -103,6 +133,14 @@ class VirtioNetHeader(data.Struct):
     csum_start: 16
     csum_offset: 16
     num_buffers: 16
+
+
+class VirtioNetHeaderHash(data.Struct):
+    """The same with what VIRTIO_NET_F_HASH_REPORT adds: 20 bytes."""
+    plain: VirtioNetHeader
+    hash_value: 32
+    hash_report: 16
+    reserved: 16
 
 
 def is_vlan_tag(first, second):

@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .arithmetic import add_up
 from .flow import HASH_BITS, FlowHash, FlowTable, SentFlow
 from .spec import PacketHeaders
 
@@ -53,21 +54,20 @@ class Steer(wiring.Component):
         m = Module()
         m.submodules.flow = flow = FlowHash()
         m.submodules.table = table = FlowTable(self.entries, self.pair_bits)
-        hash = Signal(HASH_BITS, reset_less=True)
         m.d.comb += [
             flow.headers.eq(self.headers),
             table.hash.eq(flow.hash), table.sent.eq(self.sent), table.clear.eq(self.clear),
             self.clearing.eq(table.clearing),
         ]
-        m.d.sync += [self.chosen.eq(self.valid), hash.eq(flow.hash)]
-
+        # The product as a sum of shifted terms, the first pairs of which are added up before the register: a multiplier
+        # block would take longer than the cycle.
+        terms = [Mux(bit, flow.hash << n, 0) for n, bit in enumerate(self.active_pairs)]
+        sums = [Signal(HASH_BITS + len(terms), name=f"sum{n}", reset_less=True) for n in range(0, len(terms), 2)]
+        m.d.sync += self.chosen.eq(self.valid)
+        m.d.sync += [total.eq(sum(terms[2 * n:2 * n + 2], C(0))) for n, total in enumerate(sums)]
         spread = Signal(HASH_BITS + len(self.active_pairs))
-        # A sum of shifted terms, balanced: a multiplier block would take longer than the cycle.
-        terms = [Mux(bit, hash << n, 0) for n, bit in enumerate(self.active_pairs)]
-        while len(terms) > 1:
-            terms = [sum(terms[n:n + 2], C(0)) for n in range(0, len(terms), 2)]
         m.d.comb += [
-            spread.eq(terms[0]),
+            spread.eq(add_up(m, sums, "product")),
             self.queue.eq(Mux(table.known & (table.queue < self.active_pairs), table.queue, spread[HASH_BITS:])),
         ]
         return m

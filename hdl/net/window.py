@@ -7,26 +7,40 @@ from amaranth.lib.wiring import In, Out
 from ..stream import PacketBeat
 from .spec import ETHERNET_HEADER_BYTES, IPV6_HEADER_BYTES, VLAN_TAG_BYTES, EtherType, Protocol, is_vlan_tag
 
-__all__ = ["AlignedHeaders", "HeaderWindow", "REACH", "SLOTS", "SlotDigest"]
+__all__ = ["AlignedHeaders", "HeaderWindow", "LONGEST_IHL", "REACH", "SHORTEST_IHL", "SLOTS", "SlotDigest",
+           "one_hot_choice"]
 
 
 # Bytes of a frame that are looked at.
 REACH = 128
 # Places, 8 bytes apart behind the fixed IPv6 header, where an extension header or the transport header may begin.
 SLOTS = 8
-# Of the network layer: the fixed IPv6 header, and the slots up to the ports in the last of them.
-L3_BYTES = IPV6_HEADER_BYTES + 8 * (SLOTS - 1) + 4
+# Of the network layer: the fixed IPv6 header and the slots.
+L3_BYTES = IPV6_HEADER_BYTES + 8 * SLOTS
+# Header length of IPv4, in words of 4 bytes.
+SHORTEST_IHL, LONGEST_IHL = 5, 15
 NEXT_HEADER_AT = 6     # in the fixed IPv6 header
+
+
+def one_hot_choice(bits, values):
+    """The value whose bit of the one-hot `bits` is set; 0 without any."""
+    choices = [Mux(bit, value, 0) for bit, value in zip(bits, values)]
+    while len(choices) > 1:
+        choices = [choices[n] | choices[n + 1] if n + 1 < len(choices) else choices[n]
+                   for n in range(0, len(choices), 2)]
+    return choices[0]
 
 
 class SlotDigest(data.Struct):
     """The first two bytes of an IPv6 extension header, read in advance of knowing that one begins there.
 
-    `next_header`; whether that is a header with a length, `extends`, or a `fragment` header; `length` bit n: this
-    header has 8 * (n + 1) bytes.
+    `next_header`; whether that is a header with a length, `extends`, and then whether it is a `routing` header or one
+    with destination `options`, or a `fragment` header; `length` bit n: this header has 8 * (n + 1) bytes.
     """
     next_header: 8
     extends: 1
+    routing: 1
+    options: 1
     fragment: 1
     length: SLOTS - 1
 
@@ -167,6 +181,7 @@ class HeaderWindow(wiring.Component):
 
     def _digest(self, next_header, length):
         """Bits of a `SlotDigest`."""
-        extends = Cat(next_header == protocol for protocol in
-                      (Protocol.HOP_BY_HOP, Protocol.ROUTING, Protocol.DESTINATION_OPTIONS)).any()
-        return Cat(next_header, extends, next_header == Protocol.FRAGMENT, *(length == n for n in range(SLOTS - 1)))
+        hop_by_hop, routing, options, fragment = (next_header == protocol for protocol in (
+            Protocol.HOP_BY_HOP, Protocol.ROUTING, Protocol.DESTINATION_OPTIONS, Protocol.FRAGMENT))
+        return Cat(next_header, hop_by_hop | routing | options, routing, options, fragment,
+                   *(length == n for n in range(SLOTS - 1)))

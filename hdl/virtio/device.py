@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.config import HASH_TYPES, KEY_BYTES, TABLE_ENTRIES
 from hdl.pcie.bar import BarLayout
 from hdl.regs import RegisterBus
 from hdl.stream import Queue
@@ -129,7 +130,7 @@ class VirtioDevice(wiring.Component):
         m.submodules.bar = bar = BarMap(bar_regions(BarLayout.of(config)))
         m.submodules.common = common = CommonConfig(self.offered, config.queues, config.queue_size_max, config.vectors)
         m.submodules.isr = isr = Isr()
-        m.submodules.device = device = DeviceConfig(config.max_mtu, config.pairs if multiqueue else 0)
+        m.submodules.device = device = DeviceConfig(config.max_mtu, config.pairs if multiqueue else 0, **self._hashes())
         m.submodules.notify = notify = Notify(config.queues, config.page)
         m.submodules.life = life = LifeCycle()
 
@@ -150,6 +151,12 @@ class VirtioDevice(wiring.Component):
             self.config_vector.eq(common.config_vector),
         ]
         return m
+
+    def _hashes(self):
+        """What the configuration says of hashes."""
+        scaling, report = (feature in self.offered for feature in (Feature.RSS, Feature.HASH_REPORT))
+        return {"key_bytes": KEY_BYTES if scaling or report else 0, "table_entries": TABLE_ENTRIES if scaling else 0,
+                "hash_types": (1 << HASH_TYPES) - 1 if scaling or report else 0}
 
     def _connect_life(self, m, life, common, isr, device):
         m.d.comb += [

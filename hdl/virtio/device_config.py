@@ -35,6 +35,10 @@ class DeviceConfig(wiring.Component):
         largest mtu that is shown; a strap outside 68 to `max_mtu` shows as the nearer end
     max_pairs : int
         max_virtqueue_pairs; 0 unless MQ or RSS is offered
+    key_bytes, hash_types : int
+        rss_max_key_size and supported_hash_types; 0 unless RSS or HASH_REPORT is offered
+    table_entries : int
+        rss_max_indirection_table_length; 0 unless RSS is offered
 
     Attributes
     ----------
@@ -63,9 +67,12 @@ class DeviceConfig(wiring.Component):
         the mac that the driver reads, in the order of `mac`
     """
 
-    def __init__(self, max_mtu, max_pairs=0):
+    def __init__(self, max_mtu, max_pairs=0, *, key_bytes=0, hash_types=0, table_entries=0):
         self.max_mtu = max_mtu
         self.max_pairs = max_pairs
+        self.key_bytes = key_bytes
+        self.hash_types = hash_types
+        self.table_entries = table_entries
         super().__init__({
             "bus": In(RegisterBus()),
             "mac": In(48),
@@ -114,6 +121,9 @@ class DeviceConfig(wiring.Component):
             registers.mtu.eq(self.mtu_shown),
             registers.speed.eq(speed),
             registers.duplex.eq(Duplex.FULL),
+            registers.rss_max_key_size.eq(self.key_bytes),
+            registers.rss_max_indirection_table_length.eq(self.table_entries),
+            registers.supported_hash_types.eq(self.hash_types),
         ]
         self._count(m, changes | self.set_mac | self.acknowledge | self.clear)
         return m

@@ -57,8 +57,8 @@ NET_CONFIG = RegisterMap("net config", 28, [
     _field(10, 16, "mtu", Access.R, "largest mtu that the driver may use"),
     _field(12, 32, "speed", Access.R, "Mbit/s; 0xffffffff is unknown"),
     _field(16, 8, "duplex", Access.R, "0x01 full"),
-    _field(17, 8, "rss_max_key_size", Access.CONSTANT, "with RSS or HASH_REPORT, which are not offered"),
-    _field(18, 16, "rss_max_indirection_table_length", Access.CONSTANT, "with RSS, which is not offered"),
-    _field(20, 32, "supported_hash_types", Access.CONSTANT, "with RSS or HASH_REPORT, which are not offered"),
+    _field(17, 8, "rss_max_key_size", Access.R, "longest key in bytes, with RSS or HASH_REPORT; else 0"),
+    _field(18, 16, "rss_max_indirection_table_length", Access.R, "most entries, with RSS; else 0"),
+    _field(20, 32, "supported_hash_types", Access.R, "bit mask, with RSS or HASH_REPORT; else 0"),
     _field(24, 32, "supported_tunnel_types", Access.CONSTANT, "with HASH_TUNNEL, which is not offered"),
 ])

@@ -16,6 +16,7 @@ from model.formats import (
     StatsCommand,
     VlanCommand,
 )
+from model.offloads_config import pack_hash_config, pack_rss_config
 from testbench.driver.area import Area
 from testbench.driver.framing import Framing
 from testbench.driver.platform import DeviceError, DriverError
@@ -135,6 +136,17 @@ class ControlQueue(Virtqueue):
     async def acknowledge_announcement(self, **how):
         """ANNOUNCE_ACK: the card need not ask any more. See `Nic.announce`."""
         await self.command(ControlClass.ANNOUNCE, AnnounceCommand.ACK, feature=Feature.NET_GUEST_ANNOUNCE, **how)
+
+    async def set_scaling(self, types, key, table, unclassified, sends, **how):
+        """RSS_CONFIG: `table` and `unclassified` are pairs, and the driver sends on the first `sends` pairs. See
+        `Nic.set_scaling` for what belongs to it."""
+        await self.command(ControlClass.MQ, MqCommand.RSS_CONFIG,
+                           pack_rss_config(types, key, table, unclassified, sends), feature=Feature.NET_RSS, **how)
+
+    async def set_hashes(self, types, key, **how):
+        """HASH_CONFIG: which hash types are reported, with automatic steering."""
+        await self.command(ControlClass.MQ, MqCommand.HASH_CONFIG, pack_hash_config(types, key),
+                           feature=Feature.NET_HASH_REPORT, **how)
 
     async def set_coalescing(self, direction, packets, usecs, **how):
         """Notify of used buffers after so many packets or microseconds; of all queues of `direction`, "rx" or "tx"."""

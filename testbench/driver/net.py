@@ -168,7 +168,8 @@ class Nic:
             if vector is not None:
                 self.messages.connect(vector, self._queue_interrupt(queue.index))
             await queue.enable(vector)
-        self.active_pairs = 1 if self._has(Feature.NET_MQ) else self.options.pairs
+        several = self._has(Feature.NET_MQ) or self._has(Feature.NET_RSS)
+        self.active_pairs = 1 if several else self.options.pairs
 
     def _queues(self):
         return [*self.receivers, *self.transmitters, *([self.control] if self.control else [])]
@@ -218,6 +219,13 @@ class Nic:
         """With VIRTIO_NET_F_CTRL_MAC_ADDR: the card has another address."""
         await self.control.set_mac(mac)
         self.mac = await self.virtio.read_config("mac")
+
+    async def set_scaling(self, table, *, types, key, unclassified=0, sends=None, **how):
+        """With VIRTIO_NET_F_RSS: frames go to the pairs that their hash names in `table`, those without a hash to
+        `unclassified`; the driver sends on the first `sends` pairs, or on all that are set up."""
+        sends = sends or self.options.pairs
+        await self.control.set_scaling(types, key, table, unclassified, sends, **how)
+        self.active_pairs = sends
 
     # Events
 

@@ -15,7 +15,8 @@ WANTED = formats.feature_set(
     Feature.ACCESS_PLATFORM, Feature.ORDER_PLATFORM, Feature.NOTIF_CONFIG_DATA, Feature.NET_MAC, Feature.NET_MTU,
     Feature.NET_STATUS, Feature.NET_SPEED_DUPLEX)
 # Everything that the driver knows how to use.
-WANTED_ALL = WANTED | formats.RING_FEATURES | formats.RECEIVE_FEATURES | formats.CONTROL_FEATURES
+WANTED_ALL = (WANTED | formats.RING_FEATURES | formats.RECEIVE_FEATURES | formats.CONTROL_FEATURES
+              | formats.OFFLOAD_FEATURES)
 
 
 @dataclass(frozen=True, kw_only=True)

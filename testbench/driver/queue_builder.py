@@ -17,7 +17,7 @@ class QueueBuilder:
 
     Attributes
     ----------
-    most_pairs : that the device has; 1 unless VIRTIO_NET_F_MQ was negotiated
+    most_pairs : that the device has; 1 unless VIRTIO_NET_F_MQ or VIRTIO_NET_F_RSS was negotiated
     control_index : of the control queue, None without VIRTIO_NET_F_CTRL_VQ
     """
 
@@ -32,7 +32,7 @@ class QueueBuilder:
         nic = self._nic
         features, pairs = nic.virtio.features, nic.options.pairs
         count = await nic.virtio.read("num_queues")
-        if formats.has_feature(features, Feature.NET_MQ):
+        if formats.has_feature(features, Feature.NET_MQ) or formats.has_feature(features, Feature.NET_RSS):
             self.most_pairs = await nic.virtio.read_config("max_virtqueue_pairs")
             if pairs > self.most_pairs:
                 raise DriverError(f"{pairs} pairs of a device with {self.most_pairs}")

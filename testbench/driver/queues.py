@@ -6,6 +6,7 @@ from model import formats
 from testbench.driver.area import Area
 from testbench.driver.framing import TOGETHER
 from testbench.driver.platform import DeviceError, DriverError
+from testbench.driver.receive_header import ReceiveHeader
 from testbench.driver.virtqueue import Virtqueue
 
 __all__ = ["ReceiveQueue", "TransmitQueue"]
@@ -143,7 +144,7 @@ class ReceiveQueue(BufferQueue):
             count = min(count, nic.options.receive_buffers)
         self._allocate("rx", framing.room(buffer_bytes), count)
         self._length = buffer_bytes
-        self._header_bytes = header_bytes
+        self._header = ReceiveHeader(nic.virtio.features)
         self._mergeable = mergeable
         self._idle = list(range(count))         # buffers that the device doesn't have
         # Idle buffers at which to refill: early enough for the device to keep most of them.
@@ -192,10 +193,10 @@ class ReceiveQueue(BufferQueue):
                 raise DeviceError(f"buffer of {self._length} bytes in queue {self.index} with {before[1]}, "
                                   "and its packet goes on")
         self._statistics["rx_merged"] += count > 1
-        return self._strip(b"".join([head, *(self._bytes(*used) for used in rest)]), count)
+        return self._header.frame(b"".join([head, *(self._bytes(*used) for used in rest)]), self.index, count)
 
     def _frame(self, number, written):
-        return self._strip(self._bytes(number, written), 1)
+        return self._header.frame(self._bytes(number, written), self.index)
 
     def _bytes(self, number, written):
         """What was written into a buffer."""
@@ -204,14 +205,6 @@ class ReceiveQueue(BufferQueue):
             at = self._pieces[0][0]
             return bytes(view[at:at + written])
         return b"".join(view[at:at + end - first] for at, first, end in self._pieces)[:written]
-
-    def _strip(self, data, buffers):
-        """`data` behind its header, which is, while no offload is negotiated, all 0 but num_buffers."""
-        header = bytes(10) + buffers.to_bytes(2, "little") + bytes(self._header_bytes - 12)
-        if data[:self._header_bytes] != header or not buffers or len(data) == self._header_bytes:
-            raise DeviceError(f"packet of queue {self.index} with {len(data)} bytes has the header "
-                              f"{data[:self._header_bytes].hex()}, where {header.hex()} was expected")
-        return data[self._header_bytes:]
 
     async def receive_many(self, limit, timeout_ns):
         """1 to `limit` frames."""

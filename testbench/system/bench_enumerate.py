@@ -12,8 +12,9 @@ from testbench.system.case import system_test
 OFFERED = {Feature.VERSION_1, Feature.ACCESS_PLATFORM, Feature.ORDER_PLATFORM, Feature.RING_PACKED,
            Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA, Feature.NET_MAC, Feature.NET_STATUS, Feature.NET_MTU,
            Feature.NET_SPEED_DUPLEX, Feature.EVENT_IDX, Feature.IN_ORDER, Feature.NET_CTRL_VQ, Feature.NET_MQ,
-           Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL, Feature.INDIRECT_DESC}
-NEED_CONTROL = formats.feature_set(Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL)
+           Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL, Feature.INDIRECT_DESC, Feature.NET_GUEST_CSUM,
+           Feature.NET_RSS}
+NEED_CONTROL = formats.feature_set(Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL, Feature.NET_RSS)
 
 
 async def discover(bench):

@@ -7,12 +7,8 @@ __all__ = ["FlowModel", "flow_hash", "spread"]
 
 def flow_hash(headers):
     """16 bits, of the fields of `headers_of`: the low half of a CRC-32C, begun with 0 and not inverted."""
-    if headers["ipv4"] or headers["ipv6"]:
-        ends = headers["source"], headers["destination"]
-    else:
-        ends = headers["source_mac"], headers["destination_mac"]
     ports = headers["source_port"], headers["destination_port"]
-    key = b"".join(value.to_bytes(4, "little") for value in (_fold(ends[0] ^ ends[1]), _fold(ends[0] & ends[1])))
+    key = headers["endpoints"].to_bytes(8, "little")
     key += (ports[0] ^ ports[1]).to_bytes(2, "little") + (ports[0] & ports[1]).to_bytes(2, "little")
     key += bytes([0 if headers["fragment"] else headers["protocol"]])
     crc = 0
@@ -21,15 +17,6 @@ def flow_hash(headers):
         for _ in range(8):
             crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
     return crc & 0xffff
-
-
-def _fold(address):
-    folded = 0
-    for turn in (0, 5, 11, 19):
-        word = address & 0xffffffff
-        folded ^= (word << turn | word >> (32 - turn)) & 0xffffffff
-        address >>= 32
-    return folded
 
 
 def spread(value, pairs):

@@ -14,17 +14,39 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Raw
 
-__all__ = ["FIELDS", "headers_of", "random_frame"]
+__all__ = ["FIELDS", "endpoints_of", "headers_of", "random_frame"]
 
 
 REACH, SLOTS = 128, 8
 FIELDS = ("destination_mac", "source_mac", "tags", "customer_tag", "ethertype", "ipv4", "ipv6", "source", "destination",
+          "endpoints",
           "fragment", "protocol", "transport", "tcp", "udp", "source_port", "destination_port", "truncated",
           "malformed", "unreached")
 
 
 def headers_of(frame):
     """{field: value} of `PacketHeaders`; optional ones only where they are valid."""
+    o = _headers(frame)
+    o["endpoints"] = endpoints_of(o)
+    return o
+
+
+def endpoints_of(o):
+    """`endpoints` by the other fields."""
+    one, other = (o["source"], o["destination"]) if o["ipv4"] or o["ipv6"] else (o["source_mac"], o["destination_mac"])
+    return _fold(one ^ other) | _fold(one & other) << 32
+
+
+def _fold(address):
+    folded = 0
+    for turn in (0, 5, 11, 19):
+        word = address & 0xffffffff
+        folded ^= (word << turn | word >> (32 - turn)) & 0xffffffff
+        address >>= 32
+    return folded
+
+
+def _headers(frame):
     o = dict.fromkeys(FIELDS, 0)
     o["destination_mac"], o["source_mac"] = (int.from_bytes(frame[at:at + 6], "little") for at in (0, 6))
     at = 12

@@ -9,8 +9,8 @@ from testbench.unit.register_bus import RegisterBusAgent
 STRAPS = {"mac": 0x6655_4433_2211, "mtu": 1500, "speed": 100_000, "link_up": 1}
 
 
-def simulate(body, *, max_pairs=0, **straps):
-    dut = DeviceConfig(max_mtu=9000, max_pairs=max_pairs)
+def simulate(body, *, max_pairs=0, hashes=None, **straps):
+    dut = DeviceConfig(max_mtu=9000, max_pairs=max_pairs, **(hashes or {}))
     bench = StreamBench(dut)
     bus = RegisterBusAgent(dut.bus)
 
@@ -36,6 +36,14 @@ def test_layout(offset, size, value):
     async def body(ctx, dut, bus):
         assert await bus.read(ctx, offset, size=size) == value
     simulate(body, max_pairs=4)
+
+
+@pytest.mark.requirements("NET-019")
+def test_layout_with_hashes():
+    async def body(ctx, dut, bus):
+        assert [await bus.read(ctx, offset, size=size) for offset, size in ((16, 1), (17, 1), (18, 2), (20, 4))] == \
+            [1, 40, 128, 0x1ff]
+    simulate(body, hashes={"key_bytes": 40, "hash_types": 0x1ff, "table_entries": 128})
 
 
 @pytest.mark.requirements("NET-020")

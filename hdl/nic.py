@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .config import NicConfig
 from .dma.read import ReadEngine
+from .dma.spec import DataContext
 from .dma.write import WriteEngine
 from .events import COUNTERS
 from .net.control import Control
@@ -15,6 +16,7 @@ from .pcie.completer import Completer
 from .pcie.request_mux import RequestMux
 from .regs.counters import CounterBank
 from .stream import TlpBeat, connect_stream
+from .taps import tap, tap_frame
 from .virtio.device import VirtioDevice
 from .virtio.interrupts import Interrupts
 from .virtio.msix import MsixTable
@@ -89,6 +91,7 @@ class VirtioNetNic(wiring.Component):
         self._connect_life(m, device, completer, rx, tx, reads, writes, mux, transmit, receive, msix, interrupts,
                            control)
         self._count(m, counters, receive, transmit, reads, rx)
+        self._tap(m, reads, msix)
         return m
 
     def _connect_registers(self, m, completer, device, msix, counters):
@@ -317,3 +320,17 @@ class VirtioNetNic(wiring.Component):
             "read_aborted": reads.abort_received,
         }
         m.d.comb += [getattr(counters, name).eq(amount) for name, amount in amounts.items()]
+
+    def _tap(self, m, reads, msix):
+        """What passes the card's ports and its datapaths, for timing views; the engines tell of their own."""
+        for name, port in (("cq", self.cq), ("cc", self.cc), ("rq", self.rq), ("rc", self.rc)):
+            header = port.p.header
+            tap(m, name, port.valid & port.ready & port.p.first, dw0=header[:32], dw1=header[32:64],
+                low=header[64:96])
+        bytes_there = reads.o_data_tx
+        context = DataContext()(bytes_there.p.context)
+        tap(m, "tx.data", bytes_there.valid & bytes_there.ready & bytes_there.p.last, queue=bytes_there.p.queue,
+            id=context.id, last=context.packet_last, status=bytes_there.p.status)
+        tap_frame(m, "tx.wire", self.eth_tx_tvalid, self.eth_tx_tready, self.eth_tx_tlast)
+        tap_frame(m, "rx.wire", self.eth_rx_tvalid, self.eth_rx_tready, self.eth_rx_tlast)
+        tap(m, "msix", msix.o.valid & msix.o.ready & msix.o.p.first)

@@ -11,7 +11,7 @@ SIM    ?= verilator
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: all run test verilog regress waves bench soak synth requirements mutate lint help clean setup
+.PHONY: all run test verilog regress waves timeline bench soak synth requirements mutate lint help clean setup
 .DEFAULT_GOAL := all
 
 all: run  ## build the card, replay the sample capture through it both ways, print what it cost
@@ -32,6 +32,11 @@ regress: $(STAMP)  ## every system test over the configuration matrix; SIM=veril
 
 waves: $(STAMP)  ## one test with waveforms: TEST=name
 	@$(BIN)/python -m sim.waves "$(TEST)" --simulator "$(SIM)"
+
+timeline: $(STAMP)  ## where each cycle of a run went, for Perfetto and as pictures: TEST=name or PCAP=; WINDOW=begin:end
+	@$(BIN)/python -m sim.timeline $(if $(TEST),--test "$(TEST)",--pcap "$(PCAP)") $(if $(WINDOW),--window "$(WINDOW)") \
+	  $(if $(filter command line environment,$(origin CONFIG)),--config "$(CONFIG)") $(if $(LINK),--link "$(LINK)") \
+	  $(if $(PROFILE),--profile "$(PROFILE)") --simulator "$(SIM)"
 
 bench: $(STAMP)  ## measure the RTL against the bounds; QUICK=1 for a subset; goes on where it was interrupted
 	@$(BIN)/python -m sim.bench --jobs $(JOBS) $(if $(QUICK),--quick)

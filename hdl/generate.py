@@ -58,12 +58,13 @@ def source_revision():
     return out.stdout.strip() or "unknown"
 
 
-def generate(config, directory, *, simulation=False):
+def generate(config, directory, *, simulation=False, taps=False):
     """Write Verilog and manifest into `directory`; returns the path of the Verilog.
 
-    With `simulation` the top level has the additional `sim_` ports that benches read.
+    With `simulation` the top level has the additional `sim_` ports that benches read, with `taps` those of the event
+    taps, which the manifest then describes.
     """
-    shell = GenericShell(config, simulation=simulation)
+    shell = GenericShell(config, simulation=simulation, taps=taps)
     text = _verilog(shell)
     manifest = {"top": TOP, "revision": source_revision(), "parameters": asdict(config), **manifest_of(config, shell)}
     directory = Path(directory)

@@ -51,4 +51,5 @@ def manifest_of(config, shell):
                       "device": NET_CONFIG.describe()},
         "counters": [{"name": counter.name, "offset": 8 * n, "description": counter.description}
                      for n, counter in enumerate(COUNTERS)],
+        **({"taps": [tap.describe() for tap in shell.taps]} if shell.taps else {}),
     }

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .config import NicConfig
 from .dma.read import ReadEngine
+from .dma.spec import DataContext
 from .dma.write import WriteEngine
 from .events import COUNTERS, count_events, count_queues
 from .net.control import Control
@@ -17,6 +18,7 @@ from .pcie.completer import Completer
 from .pcie.request_mux import RequestMux
 from .regs.counters import CounterBank
 from .stream import TlpBeat, connect_stream
+from .taps import tap, tap_frame
 from .virtio.device import VirtioDevice
 from .virtio.interrupts import Interrupts
 from .virtio.msix import MsixTable
@@ -106,6 +108,7 @@ class VirtioNetNic(wiring.Component):
         count_events(m, counters, receive, transmit, reads, rx)
         count_queues(m, statistics, rx, tx, receive, transmit, interrupts)
         self._connect_statistics(m, statistics, control)
+        self._tap(m, reads, msix)
         return m
 
     def _connect_registers(self, m, completer, device, msix, counters):
@@ -360,3 +363,17 @@ class VirtioNetNic(wiring.Component):
 
     def _connect_statistics(self, m, statistics, control):
         m.d.comb += [statistics.query.eq(control.query), control.value.eq(statistics.value)]
+
+    def _tap(self, m, reads, msix):
+        """What passes the card's ports and its datapaths, for timing views; the engines tell of their own."""
+        for name, port in (("cq", self.cq), ("cc", self.cc), ("rq", self.rq), ("rc", self.rc)):
+            header = port.p.header
+            tap(m, name, port.valid & port.ready & port.p.first, dw0=header[:32], dw1=header[32:64],
+                low=header[64:96])
+        bytes_there = reads.o_data_tx
+        context = DataContext()(bytes_there.p.context)
+        tap(m, "tx.data", bytes_there.valid & bytes_there.ready & bytes_there.p.last, queue=bytes_there.p.queue,
+            id=context.id, last=context.packet_last, status=bytes_there.p.status)
+        tap_frame(m, "tx.wire", self.eth_tx_tvalid, self.eth_tx_tready, self.eth_tx_tlast)
+        tap_frame(m, "rx.wire", self.eth_rx_tvalid, self.eth_rx_tready, self.eth_rx_tlast)
+        tap(m, "msix", msix.o.valid & msix.o.ready & msix.o.p.first)

@@ -28,8 +28,10 @@ __all__ = ["main", "replay"]
 RUNS = BUILD / "run"
 
 
-def replay(frames, config, *, link="gen3x8", profile="e5-warm", pace=False, simulator="verilator", seed=1, say=print):
+def replay(frames, config, *, link="gen3x8", profile="e5-warm", pace=False, simulator="verilator", seed=1, extra=None,
+           say=print):
     """Run the job on `CapturedFrame`s; returns its result, a dict: see `_summary` and testbench/system/job_replay.py.
+    `extra` settings of the `Bench` may ask for more, as for what event taps tell.
 
     Raises `SimulatorError` for what keeps it from running and `AssertionError` for what it found wrong.
     """
@@ -44,12 +46,12 @@ def replay(frames, config, *, link="gen3x8", profile="e5-warm", pace=False, simu
         "frames": str(blob), "lengths": [len(frame.data) for frame in frames], "result": str(result),
         "times": [frame.time_ns - first for frame in frames] if pace else None, "mtu": _mtu(config)}))
     say(f"run: Verilog of {config.name!r}")
-    verilog = verilog_of(config)
+    verilog = verilog_of(config, taps="taps" in (extra or {}))
     say(f"run: simulation of it under {simulator} (minutes the first time, then cached)")
     built = build(simulator, TOP, [verilog], label=config.name)     # a run is too short for optimisation to pay
     say(f"run: {len(frames)} frames")
     settings = {"manifest": str(verilog.with_suffix(".json")), "link": link, "profile": profile, "seed": seed,
-                "job": str(job), "simulator": simulator}
+                "job": str(job), "simulator": simulator, **(extra or {})}
     started = time.perf_counter()
     outcome = run(built, "testbench.system.job_replay", environment={"NIC_RUN": json.dumps(settings)},
                   directory=directory / "sim", seed=seed)

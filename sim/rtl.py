@@ -21,14 +21,14 @@ def sources_digest():
     return digest.hexdigest()
 
 
-def verilog_of(config, *, simulation=True):
+def verilog_of(config, *, simulation=True, taps=False):
     """Path of the Verilog for `config`, generated unless it is there already."""
-    key = hashlib.sha256(f"{sources_digest()} {config!r} {simulation}".encode()).hexdigest()[:16]
-    directory = BUILD / "verilog" / f"{config.name}{'' if simulation else '-fpga'}-{key}"
+    key = hashlib.sha256(f"{sources_digest()} {config!r} {simulation} {taps}".encode()).hexdigest()[:16]
+    directory = BUILD / "verilog" / f"{config.name}{'' if simulation else '-fpga'}{'-taps' if taps else ''}-{key}"
     path = directory / f"{TOP}.v"
     directory.parent.mkdir(parents=True, exist_ok=True)
     with open(Path(f"{directory}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            generate(config, directory, simulation=simulation)
+            generate(config, directory, simulation=simulation, taps=taps)
     return path

@@ -8,7 +8,7 @@ from hdl.dma.spec import ReadCommand, WriteCommand
 from hdl.generate import TOP, configuration
 from hdl.stream import TlpBeat
 from hdl.virtqueue.spec import Doorbell
-from testbench.system.catalogue import cases, run_case
+from testbench.system.catalogue import find_case, run_case
 
 from .gtkw import Bits, Names, Record, Signal, save_file
 from .simulators import BUILD, SimulatorError, check_simulator
@@ -96,19 +96,10 @@ def _options(arguments):
     return parser.parse_args(arguments)
 
 
-def _find(name):
-    """(module, case) of a test; raises `ConfigError` with what there is."""
-    known = {test: (module, case) for (module, test), case in cases().items()}
-    if name not in known:
-        raise ConfigError(f"unknown test {name!r}; there are: {', '.join(sorted(known))}" if name else
-                          f"say which test, TEST=...; there are: {', '.join(sorted(known))}")
-    return known[name]
-
-
 def main(arguments=None):
     options = _options(arguments)
     try:
-        module, case = _find(options.test)
+        module, case = find_case(options.test)
         preset = options.config or case.presets[0]
         config = configuration(preset)
         check_simulator(options.simulator)

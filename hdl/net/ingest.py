@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..stream import PacketBeat
 from ..stream.axis import bytes_of_keep, keep_has_holes
+from ..taps import tap
 from .spec import ETHERNET_HEADER_BYTES, VLAN_TAG_BYTES, is_vlan_tag
 
 __all__ = ["DROP_CAUSES", "Ingest"]
@@ -110,6 +111,7 @@ class Ingest(wiring.Component):
         for cause in DROP_CAUSES:
             m.d.sync += getattr(self, f"dropped_{cause}").eq(valid & beat.last & now[cause] & ~earlier)
             earlier = earlier | now[cause]
+        tap(m, "rx.ended", valid & beat.last, kept=~drop, bytes=self.bytes)
         return m
 
     def _decode(self, m, beat, valid):

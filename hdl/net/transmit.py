@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..dma.spec import ReadBeat
 from ..stream import Queue
 from ..stream.axis import PacketToAxis
+from ..taps import tap
 from ..virtqueue.spec import Completion
 from .flow import FlowHash, SentFlow
 from .frame_buffer import FrameBuffer
@@ -125,6 +126,7 @@ class Transmit(wiring.Component):
         self._watch_flows(m, buffer)
         self._watch_room(m, buffer, completions, strip)
         self._count(m, judged & judge.ended & ~self.discard, judge)
+        tap(m, "tx.judged", judged & judge.ended, good=judge.good, bytes=judge.bytes)
         return m
 
     def _send(self, m, strip, buffer, axis):

@@ -5,8 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..nic import VirtioNetNic
+from ..taps import collecting
 
-__all__ = ["GenericShell", "PORTS"]
+__all__ = ["GenericShell", "PORTS", "tap_payload_ports"]
 
 
 TLP_STREAMS = {"cq": "in", "cc": "out", "rq": "out", "rc": "in"}
@@ -49,6 +50,17 @@ def SIMULATION_PORTS(config):
     }
 
 
+def tap_payload_ports(taps):
+    """Names of the ports with the taps' fields."""
+    return [f"sim_tap_{tap.name.replace('.', '_')}" for tap in taps]
+
+
+def tap_ports(taps):
+    """Ports of the event taps: which happen in this cycle, and their fields."""
+    return {"sim_tap_valid": Out(len(taps)),
+            **{port: Out(len(tap.payload)) for port, tap in zip(tap_payload_ports(taps), taps)}}
+
+
 class GenericShell(wiring.Component):
     """Top level `virtio_net_nic`.
 
@@ -57,16 +69,31 @@ class GenericShell(wiring.Component):
     config : NicConfig
     simulation : bool
         add the `sim_` ports; they are absent from what goes into an FPGA flow
+    taps : bool
+        add ports for the event taps, likewise
+
+    Attributes
+    ----------
+    taps : list of Tap
+        in the order of their bits in `sim_tap_valid`
     """
 
-    def __init__(self, config, *, simulation=False):
+    def __init__(self, config, *, simulation=False, taps=False):
         self.config = config
         self.simulation = simulation
-        super().__init__({**PORTS(config), **(SIMULATION_PORTS(config) if simulation else {})})
+        self._nic = VirtioNetNic(config)
+        self._inside, self.taps = self._nic, ()
+        if taps:
+            # What there is to be told is known when the card has been elaborated.
+            with collecting() as self.taps:
+                self._inside = Fragment.get(self._nic, None)
+        super().__init__({**PORTS(config), **(SIMULATION_PORTS(config) if simulation else {}),
+                          **(tap_ports(self.taps) if taps else {})})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.nic = nic = VirtioNetNic(self.config)
+        nic = self._nic
+        m.submodules.nic = self._inside
         for prefix, direction in TLP_STREAMS.items():
             self._connect_tlp(m, prefix, getattr(nic, prefix), direction)
         for name, member in PORTS(self.config).items():
@@ -82,6 +109,10 @@ class GenericShell(wiring.Component):
                 self.sim_tags_quarantined.eq(nic.tags_quarantined),
                 self.sim_idle.eq(nic.idle),
             ]
+        if self.taps:
+            m.d.comb += [self.sim_tap_valid.eq(Cat(tap.valid for tap in self.taps))]
+            m.d.comb += [getattr(self, port).eq(tap.payload)
+                         for port, tap in zip(tap_payload_ports(self.taps), self.taps)]
         return m
 
     def _connect_tlp(self, m, prefix, port, direction):

@@ -5,8 +5,9 @@ from amaranth import *
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.dma.spec import Client, ReadBeat, ReadCommand, WriteCommand
+from hdl.dma.spec import Client, DataContext, FetchContext, ReadBeat, ReadCommand, TableContext, WriteCommand
 from hdl.stream import TlpBeat, connect_stream
+from hdl.taps import tap
 
 from .capacity import Capacities
 from .coalesce import Coalesce
@@ -154,6 +155,7 @@ class Engine(wiring.Component):
         quiet = Signal()
         m.d.sync += quiet.eq(Cat(idle).all() & ~self.clear)
         m.d.comb += self.idle.eq(quiet & ~self.clear)
+        self._tap(m, used)
         return m
 
     def _reset(self, m, table, supply, walker, used, event):
@@ -292,3 +294,40 @@ class Engine(wiring.Component):
             self.events.chains.eq(self.verdicts.valid & self.verdicts.ready & self.verdicts.payload.accept),
         ]
         return walk, walk.idle
+
+    def _tap(self, m, used):
+        """What happens to buffers on their way, for timing views; `tx.` or `rx.` first."""
+        direction = self.direction.name.lower()
+
+        def passes(name, port, valid=1, **fields):
+            tap(m, f"{direction}.{name}", port.valid & port.ready & valid, **fields)
+
+        tap(m, f"{direction}.configure", self.configure.valid, queue=self.configure.queue,
+            size=self.configure.config.size)
+        doorbell = self.doorbells.p
+        passes("doorbell", self.doorbells, queue=doorbell.queue, index=doorbell.next_off, wrap=doorbell.next_wrap,
+               told=doorbell.has_data)
+        for name, context, reads, beats in [("fetch", FetchContext(), self.fetch_reads, self.fetch_beats),
+                                            ("table", TableContext(), self.table_reads, self.table_beats)]:
+            place = ("index", "wrap", "count") if name == "fetch" else ("id", "count")
+            asked, there = context(reads.p.context), context(beats.p.context)
+            passes(name, reads, queue=reads.p.queue, **{field: asked[field] for field in place})
+            passes(f"{name}.there", beats, beats.p.last, queue=beats.p.queue, status=beats.p.status,
+                   **{field: there[field] for field in place})
+        done, run = used.completions.p, used.notify.p
+        passes("completed", used.completions, queue=done.queue, id=done.id, slots=done.slots)
+        passes("published", used.notify, queue=run.queue, index=run.next.index, wrap=run.next.wrap, slots=run.slots,
+               buffers=run.buffers)
+        passes("event", self.event_reads, queue=self.event_reads.p.queue)
+        passes("event.there", self.event_beats, queue=self.event_beats.p.queue)
+        passes("interrupt", self.interrupts, queue=self.interrupts.p.queue, vector=self.interrupts.p.vector)
+        if self.direction is Direction.TX:
+            read = self.data_reads.p
+            context = DataContext()(read.context)
+            passes("read", self.data_reads, read.last, queue=read.queue, id=context.id, slots=context.slots,
+                   last=context.packet_last, drop=context.drop)
+        else:
+            passes("frame", self.frames, queue=self.frames.p.queue, length=self.frames.p.length)
+            passes("verdict", self.verdicts, accept=self.verdicts.p.accept, cause=self.verdicts.p.cause)
+            passes("write", self.writes, self.writes.p.last, queue=self.writes.p.queue)
+            tap(m, "rx.sent", self.packet_sent)

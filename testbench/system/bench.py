@@ -4,10 +4,14 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
+
 from testbench.bfm.compiled import CompiledEnvironment
 from testbench.bfm.environment import Environment
 from testbench.driver.cocotb_platform import CocotbPlatform
 from testbench.driver.net import Nic
+
+from .tap_recorder import TapRecorder
 
 __all__ = ["Bench"]
 
@@ -27,7 +31,8 @@ class Bench:
     dut : handle of the top level with its `sim_` ports
     settings : dict
         circumstances of the run: link, profile, seed, manifest, ...; `compiled`, the path of the library, for
-        `CompiledEnvironment`
+        `CompiledEnvironment`; `taps`, the path of an npz file for what the event taps
+        tell
     options : dict
         of the `Environment`, from the test itself; they win. `environment` names another class in its place
 
@@ -58,9 +63,17 @@ class Bench:
         self.random = random.Random(self.seed)
         self._captured = 0
         self._nics = []
+        self._taps = TapRecorder(self) if "taps" in settings else None
 
     async def start(self):
+        if self._taps:
+            self._taps.start()
         await self.env.start()
+
+    def save_events(self):
+        """Write what the event taps told, and what they are called, if the run is asked for it."""
+        if self._taps:
+            np.savez(self.settings["taps"], events=self._taps.events(), taps=json.dumps(self.manifest["taps"]))
 
     async def nic(self, driver=Nic, **options):
         """A driver that has started the card; options are those of `NicOptions`."""

@@ -54,8 +54,11 @@ def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icar
             from .bench import Bench
             bench = Bench(dut, settings(), parameters)
             await bench.start()
-            await function(bench)
-            await bench.finish()
+            try:
+                await function(bench)
+                await bench.finish()
+            finally:
+                bench.save_events()
         body.__annotations__ = {}
         del body.__wrapped__
         test = cocotb.test(timeout_time=timeout_us, timeout_unit="us")(body)

@@ -4,11 +4,12 @@ import importlib
 import json
 from pathlib import Path
 
+from hdl.config import ConfigError
 from hdl.generate import configuration
 from sim.rtl import TOP, verilog_of
 from sim.simulators import build, run
 
-__all__ = ["cases", "run_case"]
+__all__ = ["cases", "find_case", "run_case"]
 
 
 def cases():
@@ -23,6 +24,15 @@ def cases():
     return found
 
 
+def find_case(name):
+    """(module, `Case`) of a test. Raises `ConfigError` that lists what there is."""
+    known = {test: (module, case) for (module, test), case in cases().items()}
+    if name not in known:
+        raise ConfigError(f"unknown test {name!r}; there are: {', '.join(sorted(known))}" if name else
+                          f"say which test, TEST=...; there are: {', '.join(sorted(known))}")
+    return known[name]
+
+
 def run_case(module, name, *, preset, simulator, link="gen3x8", profile="e5-warm", seed=1, width=None, waves=None,
              directory=None, extra=None):
     """Run one system test; returns its `Outcome`."""
@@ -30,7 +40,7 @@ def run_case(module, name, *, preset, simulator, link="gen3x8", profile="e5-warm
     if width:
         changes["width"] = width
     config = configuration(preset, [f"{key}={value}" for key, value in changes.items()])
-    verilog = verilog_of(config)
+    verilog = verilog_of(config, taps="taps" in (extra or {}))
     built = build(simulator, TOP, [verilog], label=config.name, waves=bool(waves),
                   optimise=simulator == "verilator" and config.width > 128)
     settings = {"preset": preset, "manifest": str(verilog.with_suffix(".json")), "link": link, "profile": profile,

@@ -68,4 +68,5 @@ async def measure(dut):
     for task in tasks:
         task.cancel()
     await bench.finish()
+    bench.save_events()
     Path(job["result"]).write_text(json.dumps(result))

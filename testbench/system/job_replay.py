@@ -30,6 +30,7 @@ async def replay(dut):
     result = {**_figures(bench, echo), "pcie": statistics.report(bench.env.now),
               "cycles_per_second": (bench.env.now - cycle) / (time.perf_counter() - wall)}
     await bench.finish()
+    bench.save_events()
     Path(job["result"]).write_text(json.dumps(result))
 
 

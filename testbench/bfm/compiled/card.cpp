@@ -11,6 +11,7 @@
 #include "pins.h"
 #include "sinks.h"
 #include "sources.h"
+#include "taps.h"
 
 enum Event { FRAME, ARRIVED, WRITTEN, FAILED, RUN };
 using Hear = int (*)(int event, int64_t number, double time, const void *data, int length);
@@ -30,6 +31,7 @@ public:
     Mac mac;
     TlpSink rq, cc;
     TlpSource cq, rc;
+    Taps taps;
     bool held = true;
     int64_t cycle = 0;
 
@@ -109,6 +111,7 @@ private:
             return;
         }
         cycle++;
+        taps.sample(cycle);
         news_ = false;
         if (!held) {
             try {
@@ -205,6 +208,21 @@ void card_labels(const Range *ranges, int count, uint32_t strict) {
 
 Counters *card_counters() { return &card().host.statistics.counters; }
 void card_restart(int64_t cycle) { card().host.statistics.restart(cycle); }
+
+// As `card_open`. `names` are the ports of the taps' fields.
+const char *card_taps(const char *top, const char **names, int count) {
+    static std::string missing;
+    try {
+        card().taps.open(top, {names, names + count});
+        return nullptr;
+    } catch (const std::string &name) {
+        missing = name;
+        return missing.c_str();
+    }
+}
+
+int64_t card_tap_count() { return card().taps.events.size(); }
+const TapEvent *card_tap_events() { return card().taps.events.data(); }
 
 void card_clear_host() {
     Card &c = card();

@@ -81,8 +81,10 @@ _FUNCTIONS = {
     "card_send": (None, c_char_p, c_int, c_int), "card_rate": (None, c_double), "card_hold_reads": (None, c_int),
     "card_rules": (None, POINTER(RulesEntry)), "card_pause": (None, c_int, c_int, c_int),
     "card_labels": (None, POINTER(RangeEntry), c_int, c_uint32), "card_counters": (c_void_p,),
-    "card_restart": (None, c_int64), "card_clear_host": (None,), "card_clear_mac": (None,), "card_cycle": (c_int64,),
-    "card_outstanding": (c_int,), "card_waiting": (c_int,), "card_frames_sent": (c_int64,), "card_idle": (c_int,),
+    "card_taps": (c_char_p, c_char_p, POINTER(c_char_p), c_int), "card_tap_count": (c_int64,),
+    "card_tap_events": (c_void_p,), "card_restart": (None, c_int64), "card_clear_host": (None,),
+    "card_clear_mac": (None,), "card_cycle": (c_int64,), "card_outstanding": (c_int,), "card_waiting": (c_int,),
+    "card_frames_sent": (c_int64,), "card_idle": (c_int,),
 }
 
 

@@ -55,7 +55,7 @@ class OffloadBench(StreamBench):
                 ended += n not in bad
         self.process(send, name="wire")
         self.infos = self.get(dut.frames, count=len(order), stall=stall / 2)
-        self.put(dut.verdicts, [{"accept": n not in rejected} for n in order], stall=stall / 2)
+        self.put(dut.verdicts, [{"accept": n not in rejected, "buffers": 1} for n in order], stall=stall / 2)
         self.beats = self.get(dut.data, stall=stall / 2, count=sum(
             -(-(len(frame) + self.header_bytes) * 8 // width) for frame in self.wanted))
 

@@ -79,7 +79,7 @@ class Bench(StreamBench):
                     await ctx.tick()
                 while rng.random() < stall[2]:
                     await ctx.tick()
-                ctx.set(dut.verdicts.payload.accept, accept(number))
+                ctx.set(dut.verdicts.payload, {"accept": accept(number), "buffers": 1})
                 ctx.set(dut.verdicts.valid, 1)
                 await ctx.tick().until(dut.verdicts.ready)
                 ctx.set(dut.verdicts.valid, 0)
@@ -264,7 +264,7 @@ def test_frames_flow_without_gaps():
     bench = Bench([], judge=False, expect=2 * count, limit=2 * count + 20)
     dut = bench.dut
     bench.get(dut.frames, count=count)
-    bench.put(dut.verdicts, [{"accept": 1}] * count)
+    bench.put(dut.verdicts, [{"accept": 1, "buffers": 1}] * count)
     seen = []
 
     async def send(ctx):
@@ -290,7 +290,7 @@ def test_verdicts_ahead_of_the_bytes():
     frames = [bytes([n]) * 100 for n in range(12)]
     bench = Bench(wire(frames, 512), judge=False, limit=200, stall=(0, 0, 0, 1))
     taken = bench.get(bench.dut.frames, count=5)
-    bench.put(bench.dut.verdicts, [{"accept": 1}] * 5)
+    bench.put(bench.dut.verdicts, [{"accept": 1, "buffers": 1}] * 5)
     bench.run()
     assert len(taken) == 5 and bench.beats == []
 

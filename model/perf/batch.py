@@ -1,0 +1,131 @@
+"""Scenarios that can be worked out together, as arrays: a row for each, packets along the other axis."""
+
+import numpy as np
+
+from .constants import Constants
+from .costs import Costs
+from .scan import window_blocks
+from .steady import QUEUE_BYTES, QUEUE_TLPS, Means, steady_state
+from .trips import draw_trips, mean_trip
+
+__all__ = ["Batch", "group_key"]
+
+LEAST_BLOCK = 16
+
+
+def _tag_window(scenario):
+    """Packets whose data may be under way at once."""
+    card = scenario.card
+    size = max(scenario.pattern.lengths) + 12
+    requests = -(-size // min(card.read_bytes, scenario.host.max_read_request)) + scenario.pattern.indirect
+    return max(1, (card.tags - card.reserved_tags) // requests)
+
+
+def group_key(scenario):
+    """Scenarios with the same key are worked out together: their blocks are of the same sizes."""
+    card, pattern = scenario.card, scenario.pattern
+    block = max(LEAST_BLOCK, card.fetch_batch)
+    return pattern.direction, pattern.queues, card.fetch_batch, window_blocks(_tag_window(scenario), block)
+
+
+class Batch:
+    """Parameters of scenarios with the same `group_key`, as arrays of (scenarios, 1) unless said otherwise.
+
+    Parameters
+    ----------
+    scenarios : list of Scenario
+    packets : int
+        of each direction; rounded up to whole blocks of every queue
+
+    Attributes
+    ----------
+    block, part, fetch, queues, packets : int
+        packets worked out at once; of them, those that may wait for each other's tags; descriptors per fetch
+    costs : Costs, of all packets
+    """
+
+    def __init__(self, scenarios, packets, constants=None):
+        self.scenarios, self.constants = scenarios, constants or Constants.load()
+        self.direction, self.queues, self.fetch, self.part = group_key(scenarios[0])
+        self.block = max(LEAST_BLOCK, self.fetch)
+        step = self.block * self.queues
+        self.packets = -(-packets // step) * step
+        means = Means(scenarios, self.constants)
+        rate = steady_state(scenarios, self.constants).mpps[:, None] * means.cycle[:, None] / 1e3
+        self.rate = rate                                # packets per cycle, roughly
+        lengths = np.array([np.resize(s.pattern.lengths, self.packets) for s in scenarios])
+        self.costs = Costs(scenarios, lengths)
+
+        def of(value, kind=float):
+            return np.array([value(s) for s in scenarios], dtype=kind)[:, None]
+        self.cycle = of(lambda s: s.card.cycle_ns)
+        self.link = of(lambda s: s.host.bytes_per_ns) * self.cycle      # bytes per cycle
+        self.ring = of(lambda s: s.pattern.ring, int)
+        self.doorbell = of(lambda s: s.pattern.doorbell, int)
+        self.told = of(lambda s: s.pattern.notification_data, bool)
+        self.saturated = of(lambda s: s.pattern.saturated, bool)
+        self.indirect = of(lambda s: s.pattern.indirect, bool)
+        self.descriptors = of(lambda s: s.card.cache_descriptors, int)
+        self.elements = of(lambda s: s.card.cache_elements // (2 if s.pattern.indirect else 1), int)
+        self.tag_window = of(_tag_window, int)
+        self.per_byte = of(lambda s: s.host.latency.per_byte) / self.cycle
+        mean = lengths.mean(axis=1, keepdims=True)
+        beats = self.costs.frame_beats.mean(axis=1, keepdims=True)
+        rows = of(lambda s: s.card.rx_buffer // s.card.bytes_per_beat, int)
+        # A driver that receives as much as it can: see `Pattern`.
+        self.most = np.maximum(1, np.minimum(self.ring - 2 * self.doorbell, rows // beats // self.queues)).astype(int)
+        self.ahead = np.minimum(256, 48 + (32 << 10) // mean).astype(int)
+        self.lead = np.minimum(512, 96 + (64 << 10) // mean).astype(int)
+        self.refill = np.maximum(1, np.minimum(32, self.ring // 4))
+        tlp = self.costs.data_up["rx"].mean(axis=1, keepdims=True) / np.ceil((mean + 12) / self.costs.mps)
+        self.waiting = np.minimum(QUEUE_BYTES, QUEUE_TLPS * tlp) / self.link      # cycles before rq stands still
+        self._share(means)
+        self._draw(means)
+        self._offer()
+
+    def _share(self, means):
+        """Cycles of each shared server per packet, whoever causes them."""
+        costs, link = self.costs, self.link
+        names = ("tx", "rx") if self.direction == "both" else (self.direction,)
+        up = down = rq = rc = 0.0
+        trip = means.trip[:, None] + means.after_write(self.rate[:, 0])[:, None] + self.constants["used_event"] + 12
+        self.event = {}
+        for name in names:
+            event = np.maximum(costs.used_batch[name], self.rate[:, 0] * trip[:, 0] / self.queues)
+            self.event[name] = event
+            common = costs.shared(name, event=event)
+            up, down = up + costs.data_up[name] + common[0], down + costs.data_down[name] + common[1]
+            rq, rc = rq + costs.data_rq[name] + common[2], rc + costs.data_rc[name] + common[3]
+        self.up, self.down, self.rq, self.rc = up / link, down / link, rq * 1.0, rc * 1.0
+
+    def _draw(self, means):
+        """Round trips in cycles: of data, of fetches and of tables."""
+        after = means.after_write(self.rate[:, 0])[:, None]
+        self.nominal = np.array([[mean_trip(s.host.latency)] for s in self.scenarios]) / self.cycle + after
+        self.trips = {}
+        for number, kind in enumerate(("data tx", "fetch tx", "table tx", "fetch rx", "table rx")):
+            rows = []
+            for i, s in enumerate(self.scenarios):
+                rng = np.random.default_rng((s.seed, number))
+                reads = self.costs.requests[i] if kind == "data tx" else 1
+                rows.append(draw_trips(s.host.latency, rng, self.packets, reads))
+            self.trips[kind] = np.array(rows) / self.cycle + after
+
+    def _offer(self):
+        """Cycle at which each packet is offered, of those that come at a pace: (scenarios, queues, packets), or None
+        where rings are kept full."""
+        self.offered = None
+        if self.saturated.all():
+            return
+        each = self.packets // self.queues
+        number = np.arange(self.packets).reshape(-1, self.block)
+        self.offered = np.zeros((len(self.scenarios), self.queues, each))
+        for i, s in enumerate(self.scenarios):
+            pattern = s.pattern
+            for q in range(self.queues):
+                mine = number[q::self.queues].ravel()
+                if pattern.times_ns:
+                    self.offered[i, q] = np.resize(pattern.times_ns, self.packets)[mine] / s.card.cycle_ns
+                elif pattern.gap_ns:
+                    burst = np.arange(each) // pattern.doorbell
+                    self.offered[i, q] = (burst + q / self.queues) * pattern.gap_ns / s.card.cycle_ns

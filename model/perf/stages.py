@@ -1,0 +1,301 @@
+"""When each packet reaches each stage: both directions' pipelines, worked out block by block.
+
+A block is as many packets as no window makes wait for each other; inside, every stage is a prefix scan. Times are
+cycles. Queues are served in turn, a block each.
+"""
+
+import numpy as np
+
+from .batch import Batch
+from .scan import serve
+
+__all__ = ["Receiver", "STAGES", "Transmitter"]
+
+STAGES = {
+    "tx": ("doorbell", "fetch_issued", "descriptor_there", "data_issued", "data_there", "first_beat", "last_beat",
+           "used_written", "msix"),
+    "rx": ("doorbell", "fetch_issued", "descriptor_there", "first_beat", "last_beat", "data_issued", "data_there",
+           "used_written", "msix"),
+}
+PAD = 4096          # what windows look back at before the first packet: all free from cycle 0
+UNDER_WAY = 16      # fetches of a queue
+
+
+def _rounds(number):
+    """Reports that must be in before fetch `number` of a look may be issued: each doubles how many are under way, up
+    to `UNDER_WAY`, which is a window like others."""
+    reports = 0
+    while number + 1 - reports > 1 << reports and 1 << reports < UNDER_WAY:
+        reports += 1
+    return reports
+
+
+ROUNDS = np.array([_rounds(number) for number in range(UNDER_WAY)])
+
+
+class Side:
+    """What both directions have: histories by queue, descriptors fetched ahead, used descriptors.
+
+    Parameters
+    ----------
+    batch : Batch
+    name : "tx" or "rx"
+
+    Attributes
+    ----------
+    times : dict of stage → array of (scenarios, queues, packets of a queue)
+    seen : array
+        when the driver sees a packet's used descriptor
+    """
+
+    def __init__(self, batch: Batch, name):
+        self.batch, self.name = batch, name
+        self.count = len(batch.scenarios)
+        shape = self.count, batch.queues, batch.packets // batch.queues
+        self.times = {stage: np.zeros(shape) for stage in STAGES[name]}
+        padded = shape[0], shape[1], shape[2] + PAD
+        self.seen, self._walked, self._taken, self._came = (np.zeros(padded) for _ in range(4))
+        self.offered = np.zeros(shape)
+        self._row = np.arange(self.count)[:, None]
+        flat = self.count, batch.queues
+        self._desc_last, self._issue_last = np.zeros(flat), np.zeros(flat)
+        self._epoch, self._number = np.zeros(flat), np.zeros(flat, int)
+        self._decided, self._walk_free = np.zeros(self.count), np.zeros(self.count)
+        self.wait_up = np.zeros((self.count, 1))
+        self.wait_down = np.zeros((self.count, 1))
+        self.event_free = np.zeros(flat)
+
+    def look(self, history, q, index):
+        """Values of a padded history of queue `q` at packets `index`, an array of (scenarios, packets)."""
+        return history[self._row, q, np.maximum(index + PAD, 0)]
+
+    def place(self, n):
+        """(queue, first packet in that queue, packets there, packets overall) of block `n`."""
+        batch = self.batch
+        q, p = n % batch.queues, n // batch.queues * batch.block
+        return q, p, slice(p, p + batch.block), slice(n * batch.block, (n + 1) * batch.block)
+
+    def fetch(self, n, posted):
+        """Descriptors of a block that the driver made available at `posted`: when they are there."""
+        batch, c = self.batch, self.batch.constants
+        q, p, own, overall = self.place(n)
+        rung = posted + 36 / batch.link + 2 + self.wait_down
+        there = np.empty_like(posted)
+        size = batch.fetch
+        trips = batch.trips[f"fetch {self.name}"][:, overall]
+        extra = np.maximum(0, 16 * size - 64) * batch.per_byte[:, 0]
+        for part in range(0, batch.block, size):
+            end = p + part + size - 1
+            room = self.look(self._taken, q, end - batch.descriptors)[:, 0]
+            room = np.maximum(room, self._came[:, q, PAD + end - UNDER_WAY * size])
+            earliest = np.maximum(room, self._decided + c["decide"])
+            last, first = posted[:, part + size - 1], rung[:, part]
+            trip = trips[:, part] + extra + self.wait_up[:, 0] + self.wait_down[:, 0]
+            dry = ~batch.told[:, 0] & (last > earliest + trip / 2)
+            bell = np.where(batch.told[:, 0], rung[:, part + size - 1], np.where(dry, rung[:, part + size - 1], 0.0))
+            look = np.where(dry, earliest + trip, earliest)
+            issue = np.maximum(np.maximum(look, bell + c["doorbell_fetch"]), earliest)
+            issue = np.where(batch.told[:, 0] | dry, issue, earliest)
+            fresh = dry
+            self._number[:, q] = np.where(fresh, 0, self._number[:, q] + 1)
+            self._epoch[:, q] = np.where(fresh, issue, self._epoch[:, q])
+            rounds = ROUNDS[np.minimum(self._number[:, q], UNDER_WAY - 1)]
+            grown = self._epoch[:, q] + rounds * (trip + c["decide"] + 12)
+            issue = np.where(batch.told[:, 0], issue, np.maximum(issue, grown))
+            self._decided = np.maximum(self._decided, issue)
+            beats = 16 * size / batch.costs.beat[:, 0]
+            came = np.maximum(issue + trip + c["answer"] + beats - 1, self._desc_last[:, q])
+            self._desc_last[:, q] = came
+            there[:, part:part + size] = came[:, None] + np.arange(size)
+            self.times["fetch_issued"][:, q, p + part:p + part + size] = issue[:, None]
+            self._came[:, q, PAD + p + part:PAD + p + part + size] = came[:, None]
+        self.times["doorbell"][:, q, own] = rung
+        self.times["descriptor_there"][:, q, own] = there
+        return there
+
+    def take(self, n, there):
+        """From descriptors to elements: copied, or read from their tables. Returns when a walker may have them."""
+        batch, c = self.batch, self.batch.constants
+        q, p, own, overall = self.place(n)
+        index = p + np.arange(batch.block)
+        room = self.look(self._walked, q, index - batch.elements)
+        before = self._taken[:, q, PAD + p - 1]
+        taken = serve(np.maximum(there, room), np.where(batch.indirect, 2.0, 1.0), before)
+        self._taken[:, q, PAD + p:PAD + p + batch.block] = taken
+        direct = taken + c["fetch_data"] - 1
+        trips = batch.trips[f"table {self.name}"][:, overall] + self.wait_up + self.wait_down
+        came = np.maximum.accumulate(taken - 2 + c["fetch_table"] + trips + c["answer"], axis=1)
+        return np.where(batch.indirect, serve(came + c["table_data"], c["store_table"], before), direct)
+
+    def walk(self, n, ready, service):
+        q, p, own, overall = self.place(n)
+        walked = serve(ready - service, service, self._walk_free)
+        self._walk_free = walked[:, -1]
+        self._walked[:, q, PAD + p:PAD + p + self.batch.block] = walked
+        return walked
+
+    def use(self, n, done, behind, sent):
+        """Used descriptors of packets that are through at `done`, of which the next one is under way when `behind`;
+        `sent` is when the link has carried what was accepted."""
+        batch, c = self.batch, self.batch.constants
+        q, p, own, overall = self.place(n)
+        used = batch.costs.used_batch[self.name][:, None]
+        index = p + np.arange(batch.block)
+        close = ((index + 1) % used == 0) | ~behind
+        close[:, -1] |= (used[:, 0] <= batch.block)
+        at = np.where(close, done, np.inf)
+        at = np.minimum.accumulate(at[:, ::-1], axis=1)[:, ::-1]
+        at = np.where(np.isinf(at), done[:, -1:], at)       # the run goes on in the next block: below
+        at = np.maximum.accumulate(at, axis=1)
+        run = np.maximum(1, used - 1) * 16 + 32
+        seen = np.maximum(at, sent) + run / batch.link + 1
+        seen = np.maximum.accumulate(seen, axis=1)
+        store = self.seen[:, q]
+        store[:, PAD + p:PAD + p + batch.block] = seen
+        written = self.times["used_written"][:, q]
+        written[:, own] = at
+        for row in np.nonzero((used[:, 0] > batch.block) & ((p + batch.block) % used[:, 0] == 0))[0]:
+            back = int(used[row, 0])
+            written[row, p + batch.block - back:p + batch.block] = at[row, -1]
+            store[row, PAD + p + batch.block - back:PAD + p + batch.block] = seen[row, -1]
+        trip = batch.nominal + self.wait_up + self.wait_down
+        self.times["msix"][:, q, own] = at + c["used_event"] + trip + c["answer"] + c["event_message"]
+
+
+class Transmitter(Side):
+    """From doorbell to wire.
+
+    `feedback` of "both": the receiver, which `Pattern` keeps within reach.
+    """
+
+    def __init__(self, batch):
+        super().__init__(batch, "tx")
+        self.feedback = None
+        self._delivered = np.zeros((self.count, batch.packets + PAD))
+        self.wire = np.zeros_like(self.seen)
+        self._drain = np.zeros((self.count, batch.queues))
+        self._nominal_drain, self._down_free, self._issue_free, self._wire_free = (np.zeros(self.count)
+                                                                                     for _ in range(4))
+
+    def step(self, n):
+        batch, c = self.batch, self.batch.constants
+        q, p, own, overall = self.place(n)
+        walked = self.walk(n, self.take(n, self.fetch(n, self._post(q, p))),
+                           np.where(batch.indirect, 2.0, 1.0) * c["walk_tx"])
+        delivered = np.empty_like(walked)
+        for first in range(0, batch.block, batch.part):
+            at = slice(first, first + batch.part)
+            delivered[:, at] = self._read(n, walked[:, at], first)
+        beats = batch.costs.frame_beats[:, overall]
+        wire = serve(delivered + c["data_wire"] - 1, beats, self._wire_free)
+        self._wire_free = wire[:, -1]
+        self.wire[:, q, PAD + p:PAD + p + batch.block] = wire
+        self.times["first_beat"][:, q, own] = wire - beats + 1
+        self.times["last_beat"][:, q, own] = wire
+        issued = self.times["data_issued"][:, q, own]
+        behind = np.ones(issued.shape, bool)
+        behind[:, :-1] = issued[:, 1:] < delivered[:, :-1]
+        behind[:, -1] = batch.saturated[:, 0] | ((p + batch.block) % batch.doorbell[:, 0] != 0)
+        done = delivered + c["data_used"]
+        self.use(n, done, behind, done + self.wait_up)
+
+    def _post(self, q, p):
+        """When the driver makes each packet available: whole bursts, as soon as there is room for one."""
+        batch = self.batch
+        index = p + np.arange(batch.block)
+        begins = index // batch.doorbell * batch.doorbell
+        posted = self.look(self.seen, q, begins + batch.doorbell - 1 - batch.ring)
+        if batch.offered is not None:
+            posted = np.maximum(posted, batch.offered[:, q, p:p + batch.block])
+        if self.feedback is not None:
+            back = np.minimum(begins - batch.lead - 1, p - 1)
+            posted = np.maximum(posted, np.where(batch.saturated, self.look(self.feedback.seen, q, back), 0.0))
+        self.offered[:, q, p:p + batch.block] = posted
+        return posted
+
+    def _read(self, n, walked, first):
+        """Data of the packets from `first` of block `n` on: tags, the link's turn, delivery in order."""
+        batch, c, costs = self.batch, self.batch.constants, self.batch.costs
+        q, p, own, overall = self.place(n)
+        at = overall.start + first
+        part = slice(at, at + batch.part)
+        window = at + np.arange(batch.part) - batch.tag_window
+        free = self._delivered[self._row, np.maximum(window + PAD, 0)]
+        service = np.maximum(batch.rq[:, part], batch.up[:, part]) if self.feedback is None else costs.requests[:, part]
+        issue = serve(np.maximum(walked, free + 6) - service, service, self._issue_free)
+        self._issue_free = issue[:, -1]
+        size = np.minimum(costs.read, costs.lengths[:, part] + 12)
+        extra = np.maximum(0, size - 64) * batch.per_byte
+        nominal = issue + self.wait_up + batch.nominal
+        turn = np.maximum(batch.down[:, part], batch.rc[:, part])
+        carried = serve(nominal, turn, self._down_free)
+        self._down_free = carried[:, -1]
+        self.wait_down = np.maximum(0.0, (carried - turn - nominal).mean(axis=1, keepdims=True))
+        tail = np.minimum(turn, (costs.mps + 20) / batch.link)
+        drawn = issue + self.wait_up + batch.trips["data tx"][:, part] + extra
+        beats = -(-np.minimum(size, costs.mps) // costs.beat)
+        there = np.maximum(carried - tail, drawn) + c["answer"] + beats - 1
+        rows = c.cycles["data_wire"][1] * costs.rows[:, part]
+        delivered = serve(there, rows, self._drain[:, q])
+        if batch.queues > 1:
+            turns = serve(carried, rows, self._nominal_drain)
+            self._nominal_drain = turns[:, -1]
+            delivered = np.maximum(delivered, turns)
+        self._drain[:, q] = delivered[:, -1]
+        self._delivered[:, PAD + at:PAD + at + batch.part] = delivered
+        self.times["data_issued"][:, q, p + first:p + first + batch.part] = issue
+        self.times["data_there"][:, q, p + first:p + first + batch.part] = there
+        return delivered
+
+
+class Receiver(Side):
+    """From the wire to the driver."""
+
+    def __init__(self, batch):
+        super().__init__(batch, "rx")
+        self.feedback = None
+        self._wire_free, self._rq_free, self._link_free = (np.zeros(self.count) for _ in range(3))
+        self.accepted = np.zeros_like(self.seen)
+
+    def step(self, n):
+        batch, c, costs = self.batch, self.batch.constants, self.batch.costs
+        q, p, own, overall = self.place(n)
+        index = p + np.arange(batch.block)
+        fed = self._fed(q, p, index)
+        beats = costs.frame_beats[:, overall]
+        wire = serve(fed, beats, self._wire_free)
+        self._wire_free = wire[:, -1]
+        returned = index - batch.ring
+        returned = np.where(returned < 0, -PAD, (returned // batch.refill + 1) * batch.refill - 1)
+        ready = self.take(n, self.fetch(n, self.look(self.seen, q, np.minimum(returned, p - 1))))
+        write = costs.data_rq["rx"][:, overall]
+        came = wire + c["wire_write"]
+        service = np.where(batch.indirect, 4.0, 1.0) * c["walk_rx"]
+        walked = self.walk(n, np.maximum(came, ready), service)
+        rq = batch.rq[:, overall]
+        offered = serve(walked + c.cycles["wire_write"][1] * write - rq, rq, self._rq_free)
+        up = batch.up[:, overall]
+        carried = serve(offered, up, self._link_free)
+        accepted = np.maximum(offered, carried - up - batch.waiting)
+        self._rq_free, self._link_free = accepted[:, -1], carried[:, -1]
+        self.wait_up = np.maximum(0.0, (carried - up - accepted).mean(axis=1, keepdims=True))
+        self.times["first_beat"][:, q, own] = wire - beats + 1
+        self.times["last_beat"][:, q, own] = wire
+        self.times["data_issued"][:, q, own] = accepted
+        self.times["data_there"][:, q, own] = carried
+        behind = np.ones(wire.shape, bool)
+        behind[:, :-1] = wire[:, 1:] < accepted[:, :-1]
+        behind[:, -1] = batch.saturated[:, 0] | ((p + batch.block) % batch.doorbell[:, 0] != 0)
+        self.use(n, accepted + c["write_used"], behind, carried)
+
+    def _fed(self, q, p, index):
+        batch = self.batch
+        fed = self.look(self.seen, q, np.minimum(index - batch.most, p - 1))
+        fed = np.broadcast_to(fed, (self.count, batch.block))
+        if batch.offered is not None:
+            fed = np.where(batch.saturated, fed, batch.offered[:, q, p:p + batch.block])
+        if self.feedback is not None:
+            back = np.minimum(index - batch.ahead, p + batch.block - 1)
+            fed = np.maximum(fed, np.where(batch.saturated, self.look(self.feedback.wire, q, back), 0.0))
+        self.offered[:, q, p:p + batch.block] = fed
+        return fed

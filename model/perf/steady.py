@@ -1,0 +1,139 @@
+"""The steady state: what each resource allows, which of them is the bottleneck, and the rate that comes of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .constants import Constants
+from .costs import Costs
+from .trips import mean_after_write, mean_trip
+
+__all__ = ["RESOURCES", "Steady", "steady_state"]
+
+# In the order of `Steady.capacity`; the names of blocks are those of docs/architecture.md.
+RESOURCES = ("link up", "link down", "rq", "rc", "Walk tx", "Walk rx", "Drain", "eth_tx", "eth_rx", "tags", "cache tx",
+             "cache rx", "ring tx", "ring rx", "offered")
+QUEUE_BYTES, QUEUE_TLPS = 4096, 32      # that wait for the upstream link before `rq` stands still
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Steady:
+    """The answer for each of many scenarios.
+
+    Attributes
+    ----------
+    mpps : array of (scenarios,)
+        packets per µs, of "both" in each direction
+    capacity : array of (scenarios, resources)
+        packets per µs that each of `RESOURCES` allows by itself; infinite if it isn't used
+    utilisation : array of (scenarios, resources)
+    bottleneck : list of str
+    """
+    mpps: np.ndarray
+    capacity: np.ndarray
+
+    @property
+    def utilisation(self):
+        return self.mpps[:, None] / self.capacity
+
+    @property
+    def bottleneck(self):
+        return [RESOURCES[i] for i in np.argmin(self.capacity, axis=1)]
+
+
+class Means:
+    """Means over a scenario's packets, as arrays of (scenarios,), and what follows from a rate."""
+
+    def __init__(self, scenarios, constants=None):
+        self.scenarios, self.constants = scenarios, constants or Constants.load()
+        longest = max(len(s.pattern.lengths) for s in scenarios)
+        lengths = np.array([np.resize(s.pattern.lengths, longest) for s in scenarios])
+        self.costs = Costs(scenarios, lengths)
+
+        def of(value):
+            return np.array([value(s) for s in scenarios], dtype=float)
+        self.length = lengths.mean(axis=1)
+        self.cycle = of(lambda s: s.card.cycle_ns)
+        self.rate = of(lambda s: s.host.bytes_per_ns) * self.cycle         # bytes per cycle
+        self.ring = of(lambda s: s.pattern.ring)
+        self.queues = of(lambda s: s.pattern.queues)
+        self.doorbell = of(lambda s: s.pattern.doorbell)
+        self.transmits = np.array([s.pattern.direction != "rx" for s in scenarios])
+        self.receives = np.array([s.pattern.direction != "tx" for s in scenarios])
+        self.trip = of(lambda s: mean_trip(s.host.latency)) / self.cycle
+        self.per_byte = of(lambda s: s.host.latency.per_byte) / self.cycle
+        self.tags = of(lambda s: s.card.tags - s.card.reserved_tags)
+        self.window = of(lambda s: s.card.cache_descriptors + (s.card.cache_elements // 2 if s.pattern.indirect
+                                                               else s.card.cache_elements))
+        self.fifo = of(lambda s: max(1, s.card.rx_buffer // s.card.bytes_per_beat // s.pattern.queues))
+
+    def after_write(self, packets_per_cycle):
+        """Cycles that a read pays on average for the writes before it."""
+        used = np.where(self.transmits, self.costs.used_batch["tx"], np.inf)
+        written = np.where(self.receives, 1.0, 1 / used) * packets_per_cycle
+        return np.array([float(mean_after_write(s.host.latency, np.array(1 / max(each, 1e-9)) * cycle)) / cycle
+                         for s, each, cycle in zip(self.scenarios, written, self.cycle)])
+
+    def shared(self, packets_per_cycle):
+        """Sums over both directions of (up, down, rq, rc) per packet, arrays of (scenarios,)."""
+        total = [0.0] * 4
+        costs = self.costs
+        trip = self.trip + self.after_write(packets_per_cycle) + self.constants["used_event"] + 12
+        for name, active in (("tx", self.transmits), ("rx", self.receives)):
+            event = np.maximum(costs.used_batch[name], packets_per_cycle * trip / self.queues)
+            each = costs.shared(name, event=event)
+            data = (costs.data_up[name], costs.data_down[name], costs.data_rq[name], costs.data_rc[name])
+            total = [sum_ + np.where(active, common[:, 0] + own.mean(axis=1), 0.0)
+                     for sum_, common, own in zip(total, each, data)]
+        return total
+
+
+def steady_state(scenarios, constants=None):
+    """`Steady` of a list of `Scenario`, of any directions."""
+    means = Means(scenarios, constants)
+    rate = np.full(len(scenarios), 0.1)
+    for _ in range(ROUNDS):
+        capacity = _capacity(means, rate)
+        rate = np.sum(capacity ** -means.constants.smooth, axis=1) ** (-1 / means.constants.smooth)
+    return Steady(rate / means.cycle * 1e3, capacity / means.cycle[:, None] * 1e3)
+
+
+def _capacity(means, rate):
+    """Packets per cycle that each resource allows; `rate` is the last guess, on which the share of common TLPs and
+    what reads pay for writes depend."""
+    costs, constants = means.costs, means.constants
+    up, down, rq, rc = means.shared(rate)
+    transmits, receives = means.transmits, means.receives
+    elements = 1 + costs.indirect[:, 0]
+    after = means.after_write(rate)
+    requests, rows = costs.requests.mean(axis=1), costs.rows.mean(axis=1)
+    beats = costs.frame_beats.mean(axis=1)
+    data_trip = means.trip + after + means.per_byte * np.minimum(costs.read[:, 0], means.length) + _held(constants, rows)
+    fetch_trip = (means.trip + after + 16 * means.per_byte * costs.fetch[:, 0] + constants["decide"]
+                  + constants["fetch_data"])
+    table = costs.indirect[:, 0] * (means.trip + after + constants["fetch_table"])
+    used = costs.used_batch
+    seen = constants["used_event"] + 8
+
+    def only(active, value):
+        return np.where(active, value, np.inf)
+    window = means.window * means.queues
+    shown = means.ring * means.queues
+    stay_tx = fetch_trip + table + data_trip + seen + (used["tx"] + means.doorbell) / np.maximum(rate, 1e-6)
+    stay_rx = fetch_trip + table + seen + (used["rx"] + means.doorbell) / np.maximum(rate, 1e-6)
+    bursts = np.array([1e3 * s.pattern.doorbell * s.pattern.queues / s.pattern.gap_ns / 1e3 if s.pattern.gap_ns
+                       else np.inf for s in means.scenarios]) * means.cycle
+    return np.stack([
+        means.rate / up, means.rate / np.maximum(down, 1e-9), 1 / rq, 1 / np.maximum(rc, 1e-9),
+        only(transmits, 1 / (constants["walk_tx"] * elements)),
+        only(receives, 1 / np.where(elements > 1, 4 * constants["walk_rx"] * elements / 2, constants["walk_rx"])),
+        only(transmits, 1 / rows), only(transmits, 1 / beats), only(receives, 1 / beats),
+        only(transmits, means.tags / requests / data_trip),
+        only(transmits, window / (fetch_trip + table)), only(receives, window / (fetch_trip + table)),
+        only(transmits, shown / stay_tx), only(receives, shown / stay_rx), bursts], axis=1)
+
+
+def _held(constants, rows):
+    """Cycles that a tag is held besides the host's time: until its data is delivered in order."""
+    return constants["answer"] + 8 + rows

@@ -10,7 +10,7 @@ from model.link import LINKS
 
 from .bench_rows import DIRECTIONS, FCS, FRAMES, POLICIES
 
-__all__ = ["BUILDS", "Setting", "draw_settings"]
+__all__ = ["BUILDS", "CardSetting", "Setting", "calibration_half", "draw_settings", "held_out_half"]
 
 
 def _card(name, width=512, cache=256, fetch=16, used=16, tags=256, **others):
@@ -20,8 +20,7 @@ def _card(name, width=512, cache=256, fetch=16, used=16, tags=256, **others):
 
 
 # A simulation takes a minute to build: few cards, each with everything that is chosen when it runs.
-BUILDS = {card.name.removeprefix("perf-"): card for card in (
-    _card("wide"),
+BUILDS = {"wide": NicConfig.preset("default")} | {card.name.removeprefix("perf-"): card for card in (
     _card("wide-64tags", tags=64, fetch=8, used=8),
     _card("wide-128tags", tags=128, cache=128, fetch=32, used=32),
     _card("wide-small-cache", cache=64),
@@ -71,6 +70,17 @@ class Setting:
         return BUILDS[self.build]
 
 
+@dataclass(frozen=True, kw_only=True)
+class CardSetting(Setting):
+    """A run on a card of its own: the default one with `parameters`, pairs of name and value."""
+    parameters: tuple = ()
+
+    @property
+    def card(self):
+        name = "sweep" + "".join(f"-{name}{value}" for name, value in self.parameters)
+        return NicConfig(**dict(self.parameters) | {"name": name})
+
+
 def draw_settings(count, seed=1):
     """`count` different settings; the first n of them are the same for every `count`."""
     rng, found = random.Random(seed), {}
@@ -84,3 +94,13 @@ def draw_settings(count, seed=1):
             seed=rng.randrange(1, 1000))
         found.setdefault(setting.key, setting)
     return list(found.values())
+
+
+def calibration_half(settings):
+    """Every second of the drawn settings, of every build."""
+    return [setting for place, setting in enumerate(settings) if place // len(BUILDS) % 2 == 0]
+
+
+def held_out_half(settings):
+    """The others: never used to calibrate."""
+    return [setting for place, setting in enumerate(settings) if place // len(BUILDS) % 2]

@@ -9,7 +9,6 @@ from model.link import Link, bound
 
 from .bench_rows import POLICIES
 from .compiled import environment_library
-from .perf_cases import BUILDS
 from .rtl import TOP, sources_digest, verilog_of
 from .simulators import BUILD, build, run
 
@@ -46,24 +45,19 @@ def _bound(setting):
 
 
 class Runner:
-    """Runs settings on the RTL, or remembers how they ran.
-
-    Parameters
-    ----------
-    built_only : bool
-        raise `RunFailed` for a card that has no simulation yet, in place of building it
-    """
+    """Runs settings on the RTL, or remembers how they ran: a result is kept until the RTL changes."""
 
     def __init__(self):
         self.digest = rtl_digest()
         self._built = {}
 
-    def _build(self, name):
-        if name not in self._built:
-            verilog = verilog_of(BUILDS[name])
-            self._built[name] = verilog.with_suffix(".json"), build(
-                "verilator", TOP, [verilog], label=BUILDS[name].name)
-        return self._built[name]
+    def build(self, card):
+        """(manifest, simulation) of a card."""
+        if card.name not in self._built:
+            verilog = verilog_of(card)
+            self._built[card.name] = verilog.with_suffix(".json"), build(
+                "verilator", TOP, [verilog], label=card.name)
+        return self._built[card.name]
 
     def path(self, setting, job):
         return RUNS / self.digest / f"{job}-{setting.key}.json"
@@ -93,7 +87,7 @@ class Runner:
                 "window_ns": round(WINDOW_NS * longer), "gap_ns": gap}
 
     def _run(self, setting, module, job, summary):
-        manifest, built = self._build(setting.build)
+        manifest, built = self.build(setting.card)
         path = self.path(setting, module)
         directory = path.with_suffix("")
         directory.mkdir(parents=True, exist_ok=True)

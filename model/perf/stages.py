@@ -89,7 +89,7 @@ class Side:
             room = self.look(self._taken, q, end - batch.descriptors)[:, 0]
             room = np.maximum(room, self._came[:, q, PAD + end - UNDER_WAY * size])
             earliest = np.maximum(room, self._decided + c["decide"])
-            last, first = posted[:, part + size - 1], rung[:, part]
+            last = posted[:, part + size - 1]
             trip = trips[:, part] + extra + self.wait_up[:, 0] + self.wait_down[:, 0]
             dry = ~batch.told[:, 0] & (last > earliest + trip / 2)
             bell = np.where(batch.told[:, 0], rung[:, part + size - 1], np.where(dry, rung[:, part + size - 1], 0.0))
@@ -222,7 +222,7 @@ class Transmitter(Side):
         window = at + np.arange(batch.part) - batch.tag_window
         free = self._delivered[self._row, np.maximum(window + PAD, 0)]
         service = np.maximum(batch.rq[:, part], batch.up[:, part]) if self.feedback is None else costs.requests[:, part]
-        issue = serve(np.maximum(walked, free + 6) - service, service, self._issue_free)
+        issue = serve(np.maximum(walked, free + 6) - service + costs.requests[:, part] - 1, service, self._issue_free)
         self._issue_free = issue[:, -1]
         size = np.minimum(costs.read, costs.lengths[:, part] + 12)
         extra = np.maximum(0, size - 64) * batch.per_byte

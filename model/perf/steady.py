@@ -109,7 +109,8 @@ def _capacity(means, rate):
     after = means.after_write(rate)
     requests, rows = costs.requests.mean(axis=1), costs.rows.mean(axis=1)
     beats = costs.frame_beats.mean(axis=1)
-    data_trip = means.trip + after + means.per_byte * np.minimum(costs.read[:, 0], means.length) + _held(constants, rows)
+    data_trip = (means.trip + after + means.per_byte * np.minimum(costs.read[:, 0], means.length)
+                 + _held(constants, rows))
     fetch_trip = (means.trip + after + 16 * means.per_byte * costs.fetch[:, 0] + constants["decide"]
                   + constants["fetch_data"])
     table = costs.indirect[:, 0] * (means.trip + after + constants["fetch_table"])

@@ -117,7 +117,7 @@ def _on_cluster(sweep, parts, address):
     with client:
         futures = {client.submit(evaluate, *_task(sweep, numbers), pure=False, retries=RETRIES): numbers
                    for numbers in parts}
-        for future, rows in as_completed(futures, with_results=True):
+        for future, rows in as_completed(futures, loop=client.loop, with_results=True):
             yield futures[future], rows
 
 

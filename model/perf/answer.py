@@ -63,20 +63,16 @@ def _simulate_group(scenarios, packets, constants):
     receiver = Receiver(batch) if batch.direction != "tx" else None
     if batch.direction == "both":
         transmitter.feedback, receiver.feedback = receiver, transmitter
+        transmitter.up, receiver.down = receiver.up, transmitter.down
+    sides = [side for side in (transmitter, receiver) if side]
     for n in range(batch.packets // batch.block):
-        if transmitter:
-            transmitter.step(n)
-            if receiver:
-                receiver.wait_down = transmitter.wait_down
-        if receiver:
-            receiver.step(n)
-            if transmitter:
-                transmitter.wait_up = receiver.wait_up
+        for side in sides:
+            side.step(n)
     steady = steady_state(scenarios, constants)
-    return [_answer(i, batch, transmitter, receiver, steady) for i in range(len(scenarios))]
+    return [_answer(scenario, i, batch, transmitter, receiver, steady) for i, scenario in enumerate(scenarios)]
 
 
-def _answer(i, batch, transmitter, receiver, steady):
+def _answer(scenario, i, batch, transmitter, receiver, steady):
     times, offered, mpps = {}, {}, {}
     for name, side in (("tx", transmitter), ("rx", receiver)):
         if side is None:
@@ -88,7 +84,7 @@ def _answer(i, batch, transmitter, receiver, steady):
         mpps[name] = _rate(through, batch.cycle[i, 0])
     reached = min(mpps.values())
     used = reached / steady.capacity[i]
-    return Answer(batch.scenarios[i], times, offered, mpps, dict(zip(RESOURCES, used)), RESOURCES[int(np.argmax(used))])
+    return Answer(scenario, times, offered, mpps, dict(zip(RESOURCES, used)), RESOURCES[int(np.argmax(used))])
 
 
 def _rate(through, cycle_ns):

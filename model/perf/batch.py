@@ -1,5 +1,7 @@
 """Scenarios that can be worked out together, as arrays: a row for each, packets along the other axis."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from .constants import Constants
@@ -21,11 +23,27 @@ def _tag_window(scenario):
     return max(1, (card.tags - card.reserved_tags) // requests)
 
 
+def _block(scenario):
+    return max(LEAST_BLOCK, scenario.card.fetch_batch)
+
+
+def _as_blocks(scenario):
+    """The scenario itself; or, where bursts of several queues are no whole blocks, one with a single queue that comes
+    to the same in all but the order of delivery."""
+    pattern = scenario.pattern
+    if pattern.queues == 1 or pattern.saturated or pattern.doorbell % _block(scenario) == 0:
+        return scenario
+    return scenario.with_(pattern=replace(pattern, queues=1, ring=pattern.ring * pattern.queues,
+                                          burst=pattern.doorbell, gap_ns=pattern.gap_ns / pattern.queues))
+
+
 def group_key(scenario):
-    """Scenarios with the same key are worked out together: their blocks are of the same sizes."""
-    card, pattern = scenario.card, scenario.pattern
-    block = max(LEAST_BLOCK, card.fetch_batch)
-    return pattern.direction, pattern.queues, card.fetch_batch, window_blocks(_tag_window(scenario), block)
+    """Scenarios with the same key are worked out together: their blocks are of the same sizes, and queues take the
+    same turns."""
+    scenario = _as_blocks(scenario)
+    card, pattern, block = scenario.card, scenario.pattern, _block(scenario)
+    turn = 1 if pattern.saturated or pattern.queues == 1 else pattern.doorbell // block
+    return pattern.direction, pattern.queues, turn, card.fetch_batch, window_blocks(_tag_window(scenario), block)
 
 
 class Batch:
@@ -39,16 +57,18 @@ class Batch:
 
     Attributes
     ----------
-    block, part, fetch, queues, packets : int
-        packets worked out at once; of them, those that may wait for each other's tags; descriptors per fetch
+    block, part, turn, fetch, queues, packets : int
+        packets worked out at once; of them, those that may wait for each other's tags; blocks of a queue before the
+        next one's; descriptors per fetch
     costs : Costs, of all packets
     """
 
     def __init__(self, scenarios, packets, constants=None):
-        self.scenarios, self.constants = scenarios, constants or Constants.load()
-        self.direction, self.queues, self.fetch, self.part = group_key(scenarios[0])
-        self.block = max(LEAST_BLOCK, self.fetch)
-        step = self.block * self.queues
+        self.direction, self.queues, self.turn, self.fetch, self.part = group_key(scenarios[0])
+        self.block = _block(scenarios[0])
+        self.scenarios = scenarios = [_as_blocks(scenario) for scenario in scenarios]
+        self.constants = constants or Constants.load()
+        step = self.block * self.turn * self.queues
         self.packets = -(-packets // step) * step
         means = Means(scenarios, self.constants)
         rate = steady_state(scenarios, self.constants).mpps[:, None] * means.cycle[:, None] / 1e3
@@ -94,9 +114,16 @@ class Batch:
             event = np.maximum(costs.used_batch[name], self.rate[:, 0] * trip[:, 0] / self.queues)
             self.event[name] = event
             common = costs.shared(name, event=event)
-            up, down = up + costs.data_up[name] + common[0], down + costs.data_down[name] + common[1]
-            rq, rc = rq + costs.data_rq[name] + common[2], rc + costs.data_rc[name] + common[3]
+            mine = costs.data_up[name] + common[0], costs.data_rq[name] + common[2]
+            up, down = up + mine[0], down + costs.data_down[name] + common[1]
+            rq, rc = rq + mine[1], rc + costs.data_rc[name] + common[3]
         self.up, self.down, self.rq, self.rc = up / link, down / link, rq * 1.0, rc * 1.0
+        # Of both ways at once `rq` serves reads and writes in turn: the direction with more TLPs waits for the other.
+        self.up_rx, self.rq_rx = mine[0] / link, mine[1] * 1.0
+        writes = np.ceil((costs.lengths + 12) / costs.mps).mean(axis=1, keepdims=True)
+        self.tx_waits = np.full((len(self.scenarios), 1), self.direction == "tx")
+        if self.direction == "both":
+            self.tx_waits = costs.requests.mean(axis=1, keepdims=True) >= writes
 
     def _draw(self, means):
         """Round trips in cycles: of data, of fetches and of tables."""
@@ -118,7 +145,7 @@ class Batch:
         if self.saturated.all():
             return
         each = self.packets // self.queues
-        number = np.arange(self.packets).reshape(-1, self.block)
+        number = np.arange(self.packets).reshape(-1, self.block * self.turn)
         self.offered = np.zeros((len(self.scenarios), self.queues, each))
         for i, s in enumerate(self.scenarios):
             pattern = s.pattern

@@ -17,20 +17,52 @@ STAGES = {
     "rx": ("doorbell", "fetch_issued", "descriptor_there", "first_beat", "last_beat", "data_issued", "data_there",
            "used_written", "msix"),
 }
+BACK = 256          # packets that a backlog remembers
 PAD = 4096          # what windows look back at before the first packet: all free from cycle 0
 UNDER_WAY = 16      # fetches of a queue
+LEAST_LEVEL = 2     # log2 of the descriptors that a look begins with
+LOOK = 128          # descriptors after which everything that may be is under way
 
 
-def _rounds(number):
-    """Reports that must be in before fetch `number` of a look may be issued: each doubles how many are under way, up
-    to `UNDER_WAY`, which is a window like others."""
-    reports = 0
-    while number + 1 - reports > 1 << reports and 1 << reports < UNDER_WAY:
-        reports += 1
-    return reports
+def _rounds(fetch, level):
+    """Round trips that each descriptor waits for others after a look at a queue that was dry. It begins with
+    2^`level` descriptors, and what each report finds full doubles, first the fetch and then how many are under way."""
+    rounds, most, now = [], fetch.bit_length() - 1, 0
+    while len(rounds) < LOOK:
+        issued = 0
+        for _ in range(1 << max(0, level - most)):
+            size = 1 << level if level < most else fetch - len(rounds) % fetch
+            rounds += [now] * size
+            issued += 1
+        now, level = now + 1, min(level + issued, most + 4)
+    return np.array(rounds[:LOOK])
 
 
-ROUNDS = np.array([_rounds(number) for number in range(UNDER_WAY)])
+class Backlog:
+    """What waits for one direction of the link, in the order of arrival.
+
+    Parameters
+    ----------
+    count, packets : int
+        scenarios; packets that are noted in all
+    """
+
+    def __init__(self, count, packets):
+        self._came, self._gone = np.zeros((count, packets + BACK)), np.zeros((count, packets + BACK))
+        self._end, self._row = BACK, np.arange(count)
+
+    def note(self, came, gone):
+        """When packets came, and when each was carried; both ascend."""
+        at = slice(self._end, self._end + came.shape[1])
+        self._came[:, at], self._gone[:, at] = came, gone
+        self._end = at.stop
+
+    def wait(self, when):
+        """Cycles that something waits that comes at `when`, an array of (scenarios, 1): for all that came before."""
+        came = self._came[:, self._end - BACK:self._end]
+        before = np.maximum(np.count_nonzero(came <= when, axis=1) - 1, 0)
+        gone = self._gone[self._row, self._end - BACK + before]
+        return np.maximum(0.0, gone - np.maximum(when[:, 0], came[self._row, before]))[:, None]
 
 
 class Side:
@@ -59,11 +91,14 @@ class Side:
         self._row = np.arange(self.count)[:, None]
         flat = self.count, batch.queues
         self._desc_last, self._issue_last = np.zeros(flat), np.zeros(flat)
-        self._epoch, self._number = np.zeros(flat), np.zeros(flat, int)
+        self._dry_at = np.full(flat, -LOOK)
+        # Where the queue was only just found dry, and where it had been for long.
+        self._rounds = np.array([_rounds(batch.fetch, batch.fetch.bit_length() - 1), _rounds(batch.fetch, LEAST_LEVEL)])
+        self._long = np.zeros(flat, int)
+        self._grown = np.zeros((*flat, self._rounds.max() + 1))     # when the descriptors of each round come
         self._decided, self._walk_free = np.zeros(self.count), np.zeros(self.count)
-        self.wait_up = np.zeros((self.count, 1))
-        self.wait_down = np.zeros((self.count, 1))
-        self.event_free = np.zeros(flat)
+        self.up, self.down = (Backlog(self.count, batch.packets) for _ in range(2))
+        self._runs = 1 / batch.costs.used_batch[name][:, None]
 
     def look(self, history, q, index):
         """Values of a padded history of queue `q` at packets `index`, an array of (scenarios, packets)."""
@@ -72,46 +107,60 @@ class Side:
     def place(self, n):
         """(queue, first packet in that queue, packets there, packets overall) of block `n`."""
         batch = self.batch
-        q, p = n % batch.queues, n // batch.queues * batch.block
+        turn, part = divmod(n, batch.turn)
+        q, p = turn % batch.queues, (turn // batch.queues * batch.turn + part) * batch.block
         return q, p, slice(p, p + batch.block), slice(n * batch.block, (n + 1) * batch.block)
 
     def fetch(self, n, posted):
         """Descriptors of a block that the driver made available at `posted`: when they are there."""
         batch, c = self.batch, self.batch.constants
         q, p, own, overall = self.place(n)
-        rung = posted + 36 / batch.link + 2 + self.wait_down
+        told, size = batch.told[:, 0], batch.fetch
+        rung = posted + 36 / batch.link + 2 + self.down.wait(posted[:, -1:])
         there = np.empty_like(posted)
-        size = batch.fetch
         trips = batch.trips[f"fetch {self.name}"][:, overall]
-        extra = np.maximum(0, 16 * size - 64) * batch.per_byte[:, 0]
+        extra = np.maximum(0, 16 * size - 64) * batch.per_byte[:, 0] + c["answer"] + 16 * size / batch.costs.beat[:, 0] - 1
         for part in range(0, batch.block, size):
             end = p + part + size - 1
-            room = self.look(self._taken, q, end - batch.descriptors)[:, 0]
-            room = np.maximum(room, self._came[:, q, PAD + end - UNDER_WAY * size])
+            room = np.maximum(self.look(self._taken, q, end - batch.descriptors)[:, 0],
+                              self._came[:, q, PAD + end - UNDER_WAY * size])
             earliest = np.maximum(room, self._decided + c["decide"])
-            last = posted[:, part + size - 1]
-            trip = trips[:, part] + extra + self.wait_up[:, 0] + self.wait_down[:, 0]
-            dry = ~batch.told[:, 0] & (last > earliest + trip / 2)
-            bell = np.where(batch.told[:, 0], rung[:, part + size - 1], np.where(dry, rung[:, part + size - 1], 0.0))
-            look = np.where(dry, earliest + trip, earliest)
-            issue = np.maximum(np.maximum(look, bell + c["doorbell_fetch"]), earliest)
-            issue = np.where(batch.told[:, 0] | dry, issue, earliest)
-            fresh = dry
-            self._number[:, q] = np.where(fresh, 0, self._number[:, q] + 1)
-            self._epoch[:, q] = np.where(fresh, issue, self._epoch[:, q])
-            rounds = ROUNDS[np.minimum(self._number[:, q], UNDER_WAY - 1)]
-            grown = self._epoch[:, q] + rounds * (trip + c["decide"] + 12)
-            issue = np.where(batch.told[:, 0], issue, np.maximum(issue, grown))
+            trip = self._trip(trips[:, part] + extra, earliest)
+            # Without being told, the card has looked there before: in vain if that was too early.
+            dry = ~told & (posted[:, part + size - 1] > earliest + trip / 2)
+            bell = rung[:, part + size - 1] + c["doorbell_fetch"]
+            issue = np.where(told, np.maximum(earliest, bell), earliest)
+            issue = np.where(dry, np.maximum(bell, earliest + trip), issue)
+            self._long[:, q] = np.where(dry, bell > earliest + 2 * trip, self._long[:, q])
+            if dry.any():
+                self._look_again(q, dry, issue, trips[:, part] + extra)
+            self._dry_at[:, q] = np.where(dry, p + part, self._dry_at[:, q])
             self._decided = np.maximum(self._decided, issue)
-            beats = 16 * size / batch.costs.beat[:, 0]
-            came = np.maximum(issue + trip + c["answer"] + beats - 1, self._desc_last[:, q])
-            self._desc_last[:, q] = came
-            there[:, part:part + size] = came[:, None] + np.arange(size)
+            came = np.maximum(issue + trip, self._desc_last[:, q])[:, None] + np.arange(size)
+            since = p + part + np.arange(size) - self._dry_at[:, q][:, None]
+            rounds = self._rounds[self._long[:, q][:, None], np.minimum(since, LOOK - 1)]
+            grown = np.where((since < LOOK) & ~batch.told, self._grown[self._row, q, rounds], 0.0)
+            came = np.maximum(came, grown)
+            self._desc_last[:, q] = came[:, 0]
+            there[:, part:part + size] = came
             self.times["fetch_issued"][:, q, p + part:p + part + size] = issue[:, None]
-            self._came[:, q, PAD + p + part:PAD + p + part + size] = came[:, None]
+            self._came[:, q, PAD + p + part:PAD + p + part + size] = came
         self.times["doorbell"][:, q, own] = rung
         self.times["descriptor_there"][:, q, own] = there
         return there
+
+    def _trip(self, trip, when):
+        """Cycles from a fetch issued at `when` until it is there, for whom the host takes `trip`."""
+        trip = trip + self.up.wait(when[:, None])[:, 0]
+        return trip + self.down.wait((when + trip)[:, None])[:, 0]
+
+    def _look_again(self, q, dry, issue, trip):
+        """A queue that was found dry is looked at from `issue` on: when what each round of fetches brings is there."""
+        c = self.batch.constants
+        for number in range(self._grown.shape[2]):
+            came = issue + self._trip(trip, issue)
+            self._grown[:, q, number] = np.where(dry, came, self._grown[:, q, number])
+            issue = came + c["decide"] + 12
 
     def take(self, n, there):
         """From descriptors to elements: copied, or read from their tables. Returns when a walker may have them."""
@@ -123,7 +172,8 @@ class Side:
         taken = serve(np.maximum(there, room), np.where(batch.indirect, 2.0, 1.0), before)
         self._taken[:, q, PAD + p:PAD + p + batch.block] = taken
         direct = taken + c["fetch_data"] - 1
-        trips = batch.trips[f"table {self.name}"][:, overall] + self.wait_up + self.wait_down
+        trips = batch.trips[f"table {self.name}"][:, overall] + self.up.wait(taken[:, :1])
+        trips = trips + self.down.wait((taken + trips)[:, :1])
         came = np.maximum.accumulate(taken - 2 + c["fetch_table"] + trips + c["answer"], axis=1)
         return np.where(batch.indirect, serve(came + c["table_data"], c["store_table"], before), direct)
 
@@ -143,6 +193,7 @@ class Side:
         index = p + np.arange(batch.block)
         close = ((index + 1) % used == 0) | ~behind
         close[:, -1] |= (used[:, 0] <= batch.block)
+        self._runs = 0.9 * self._runs + 0.1 * close.mean(axis=1, keepdims=True)
         at = np.where(close, done, np.inf)
         at = np.minimum.accumulate(at[:, ::-1], axis=1)[:, ::-1]
         at = np.where(np.isinf(at), done[:, -1:], at)       # the run goes on in the next block: below
@@ -158,8 +209,15 @@ class Side:
             back = int(used[row, 0])
             written[row, p + batch.block - back:p + batch.block] = at[row, -1]
             store[row, PAD + p + batch.block - back:PAD + p + batch.block] = seen[row, -1]
-        trip = batch.nominal + self.wait_up + self.wait_down
+        trip = batch.nominal + self.up.wait(at[:, -1:])
+        trip = trip + self.down.wait(at[:, -1:] + batch.nominal)
         self.times["msix"][:, q, own] = at + c["used_event"] + trip + c["answer"] + c["event_message"]
+
+
+    @property
+    def more_runs(self):
+        """Used writes per packet beyond those of full runs."""
+        return np.maximum(0.0, self._runs - 1 / self.batch.costs.used_batch[self.name][:, None])
 
 
 class Transmitter(Side):
@@ -197,7 +255,7 @@ class Transmitter(Side):
         behind[:, :-1] = issued[:, 1:] < delivered[:, :-1]
         behind[:, -1] = batch.saturated[:, 0] | ((p + batch.block) % batch.doorbell[:, 0] != 0)
         done = delivered + c["data_used"]
-        self.use(n, done, behind, done + self.wait_up)
+        self.use(n, done, behind, done + self.up.wait(done[:, -1:]))
 
     def _post(self, q, p):
         """When the driver makes each packet available: whole bursts, as soon as there is room for one."""
@@ -221,18 +279,21 @@ class Transmitter(Side):
         part = slice(at, at + batch.part)
         window = at + np.arange(batch.part) - batch.tag_window
         free = self._delivered[self._row, np.maximum(window + PAD, 0)]
-        service = np.maximum(batch.rq[:, part], batch.up[:, part]) if self.feedback is None else costs.requests[:, part]
+        service = np.where(batch.tx_waits, np.maximum(batch.rq[:, part], batch.up[:, part]), costs.requests[:, part])
+        if self.feedback is not None:
+            service = service + batch.tx_waits * self.feedback.more_runs
         issue = serve(np.maximum(walked, free + 6) - service + costs.requests[:, part] - 1, service, self._issue_free)
         self._issue_free = issue[:, -1]
         size = np.minimum(costs.read, costs.lengths[:, part] + 12)
         extra = np.maximum(0, size - 64) * batch.per_byte
-        nominal = issue + self.wait_up + batch.nominal
+        sent = issue + self.up.wait(issue[:, :1])
+        nominal = sent + batch.nominal
         turn = np.maximum(batch.down[:, part], batch.rc[:, part])
         carried = serve(nominal, turn, self._down_free)
         self._down_free = carried[:, -1]
-        self.wait_down = np.maximum(0.0, (carried - turn - nominal).mean(axis=1, keepdims=True))
+        self.down.note(nominal, carried)
         tail = np.minimum(turn, (costs.mps + 20) / batch.link)
-        drawn = issue + self.wait_up + batch.trips["data tx"][:, part] + extra
+        drawn = sent + batch.trips["data tx"][:, part] + extra
         beats = -(-np.minimum(size, costs.mps) // costs.beat)
         there = np.maximum(carried - tail, drawn) + c["answer"] + beats - 1
         rows = c.cycles["data_wire"][1] * costs.rows[:, part]
@@ -272,13 +333,14 @@ class Receiver(Side):
         came = wire + c["wire_write"]
         service = np.where(batch.indirect, 4.0, 1.0) * c["walk_rx"]
         walked = self.walk(n, np.maximum(came, ready), service)
-        rq = batch.rq[:, overall]
+        rq = np.where(batch.tx_waits, batch.rq_rx[:, overall], batch.rq[:, overall])
+        rq = rq + self.more_runs
         offered = serve(walked + c.cycles["wire_write"][1] * write - rq, rq, self._rq_free)
-        up = batch.up[:, overall]
+        up = np.where(batch.tx_waits, batch.up_rx[:, overall], batch.up[:, overall])
         carried = serve(offered, up, self._link_free)
         accepted = np.maximum(offered, carried - up - batch.waiting)
         self._rq_free, self._link_free = accepted[:, -1], carried[:, -1]
-        self.wait_up = np.maximum(0.0, (carried - up - accepted).mean(axis=1, keepdims=True))
+        self.up.note(accepted, carried)
         self.times["first_beat"][:, q, own] = wire - beats + 1
         self.times["last_beat"][:, q, own] = wire
         self.times["data_issued"][:, q, own] = accepted

@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from model.perf import CONSTANTS, Constants, simulate
+from model.perf.stages import PARSED
 
 from .perf_cases import BUILDS, Setting, calibration_half, draw_settings
 from .perf_model import scenario_of
@@ -27,6 +28,8 @@ __all__ = ["fit_stages", "main", "tune"]
 CARDS = tuple(BUILDS)[::2]              # the others show what the constants are worth elsewhere
 PROFILE = "1us"                         # always the same, so that cycles are the card's alone
 PACKETS = ((64, "plain"), (1518, "plain"), (64, "indirect"))
+TRIP = 250                              # its cycles
+LOOK_BYTES = 64                         # of the first fetch of a queue that was dry
 BY_ROWS = ("data_wire", "data_used", "wire_write")
 # Cycles for which a stage is held by each packet of a loaded card, and what they may be.
 TUNED = {"walk_tx": (2.0, 2.1, 2.2, 2.4), "walk_rx": (2.0, 2.1, 2.2, 2.4, 3.0), "store_table": (2.0, 3.0, 4.0),
@@ -51,18 +54,27 @@ def fit_stages(measured):
     for name in sorted(names):
         points = [(setting, rows_of(setting, name), statistics.median(stages[name]))
                   for setting, stages in measured if name in stages]
-        cycles[name] = _line(points) if name in BY_ROWS else [statistics.median(y for *_, y in points), 0]
-        residuals += [(setting, name, y, y - cycles[name][0] - cycles[name][1] * x) for setting, x, y in points]
-    trips = [statistics.median(stages["trip"]) - 250 for _, stages in measured if "trip" in stages]
+        short = 0.0
+        if name in BY_ROWS:
+            cycles[name], short = _line(points, name)
+        else:
+            cycles[name] = [statistics.median(y for *_, y in points), 0]
+        if name == "wire_write":
+            cycles["parse"] = [short, 0]
+        residuals += [(setting, name, y, y - cycles[name][0] - cycles[name][1] * x - short * (setting.length <= PARSED))
+                      for setting, x, y in points]
+    trips = [statistics.median(stages["trip"]) - TRIP - LOOK_BYTES // setting.card.bytes_per_beat + 1
+             for setting, stages in measured if "trip" in stages]
     if trips:
         cycles["answer"] = [statistics.median(trips), 0]
     return cycles, residuals
 
 
-def _line(points):
-    x = np.array([[1.0, each] for _, each, _ in points])
-    fixed, each = np.linalg.lstsq(x, np.array([y for *_, y in points]), rcond=None)[0]
-    return [round(float(fixed), 2), round(float(each), 3)]
+def _line(points, name):
+    """([fixed, each row], what short frames take longer), least squares."""
+    x = np.array([[1.0, each, setting.length <= PARSED and name == "wire_write"] for setting, each, _ in points])
+    found = np.linalg.lstsq(x, np.array([y for *_, y in points]), rcond=None)[0]
+    return [round(float(found[0]), 2), round(float(found[1]), 3)], round(float(found[2]), 2)
 
 
 def _error(constants, settings, results):

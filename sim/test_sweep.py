@@ -63,7 +63,8 @@ def test_no_file_no_capture_no_scheduler(tmp_path, capsys, monkeypatch):
     path = write(tmp_path, f'[fixed]\ncapture = "{broken}"\n[vary]\ntags = [32]')
     assert tool.main([str(path)]) == 2
     monkeypatch.setattr(tool, "PATIENCE", "1s")
-    assert tool.main([str(write(tmp_path, GOOD)), "--out", str(tmp_path / "out"), "--scheduler", "tcp://127.0.0.1:9"]) == 2
+    path = write(tmp_path, GOOD)
+    assert tool.main([str(path), "--out", str(tmp_path / "out"), "--scheduler", "tcp://127.0.0.1:9"]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 3 and "none.toml" in err and "broken.pcap" in err and "tcp://127.0.0.1:9" in err
     assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """Scenarios that can be worked out together, as arrays: a row for each, packets along the other axis."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -43,7 +44,10 @@ def group_key(scenario):
     scenario = _as_blocks(scenario)
     card, pattern, block = scenario.card, scenario.pattern, _block(scenario)
     turn = 1 if pattern.saturated or pattern.queues == 1 else pattern.doorbell // block
-    return pattern.direction, pattern.queues, turn, card.fetch_batch, window_blocks(_tag_window(scenario), block)
+    # A burst of the driver's is fetched for itself.
+    step = card.fetch_batch if pattern.saturated else math.gcd(card.fetch_batch, pattern.doorbell)
+    return (pattern.direction, pattern.queues, turn, card.fetch_batch, step,
+            window_blocks(_tag_window(scenario), block))
 
 
 class Batch:
@@ -57,19 +61,19 @@ class Batch:
 
     Attributes
     ----------
-    block, part, turn, fetch, queues, packets : int
+    block, part, turn, fetch, step, queues, packets : int
         packets worked out at once; of them, those that may wait for each other's tags; blocks of a queue before the
-        next one's; descriptors per fetch
+        next one's; descriptors per fetch, and as many of them as are made available together
     costs : Costs, of all packets
     """
 
     def __init__(self, scenarios, packets, constants=None):
-        self.direction, self.queues, self.turn, self.fetch, self.part = group_key(scenarios[0])
+        self.direction, self.queues, self.turn, self.fetch, self.step, self.part = group_key(scenarios[0])
         self.block = _block(scenarios[0])
         self.scenarios = scenarios = [_as_blocks(scenario) for scenario in scenarios]
         self.constants = constants or Constants.load()
-        step = self.block * self.turn * self.queues
-        self.packets = -(-packets // step) * step
+        whole = self.block * self.turn * self.queues
+        self.packets = -(-packets // whole) * whole
         means = Means(scenarios, self.constants)
         rate = steady_state(scenarios, self.constants).mpps[:, None] * means.cycle[:, None] / 1e3
         self.rate = rate                                # packets per cycle, roughly

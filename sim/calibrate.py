@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from model.perf import CONSTANTS, Constants, simulate
+from model.perf import CONSTANTS, Constants, simulate, steady_state
 from model.perf.stages import PARSED
 
 from .perf_cases import BUILDS, Setting, calibration_half, draw_settings
 from .perf_model import scenario_of
-from .perf_rtl import RunFailed, Runner, rtl_digest
+from .perf_rtl import RunFailed, Runner, rate_of, rtl_digest
 from .perf_stages import stages_of
 from .simulators import SimulatorError
 
@@ -33,8 +33,9 @@ LOOK_BYTES = 64                         # of the first fetch of a queue that was
 BY_ROWS = ("data_wire", "data_used", "wire_write")
 # Cycles for which a stage is held by each packet of a loaded card, and what they may be.
 TUNED = {"walk_tx": (2.0, 2.1, 2.2, 2.4), "walk_rx": (2.0, 2.1, 2.2, 2.4, 3.0), "store_table": (2.0, 3.0, 4.0),
-         "decide": (4.0, 6.0, 8.0, 12.0)}
-SMOOTH = (6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
+         "walk_rx_chain": (6.0, 8.0, 10.0, 12.0, 13.0, 14.0, 14.2, 15.0, 16.0), "decide": (4.0, 6.0, 8.0, 12.0),
+         "space": (0.0, 20.0, 40.0, 60.0, 75.0, 90.0, 110.0)}
+SMOOTH = (8.0, 12.0, 20.0, 40.0, 80.0)
 
 
 def stage_settings(names=CARDS):
@@ -79,8 +80,12 @@ def _line(points, name):
 
 def _error(constants, settings, results):
     answers = simulate([scenario_of(setting) for setting in settings], constants=constants)
-    return float(np.mean([abs(np.log(min(answer.mpps.values()) / min(result["mpps"].values())))
-                          for answer, result in zip(answers, results)]))
+    return float(np.mean([abs(np.log(answer.rate / rate_of(result))) for answer, result in zip(answers, results)]))
+
+
+def _steady_error(constants, settings, results):
+    rates = steady_state([scenario_of(setting) for setting in settings], constants).mpps
+    return float(np.mean([abs(np.log(rate / rate_of(result))) for rate, result in zip(rates, results)]))
 
 
 def tune(constants, settings, results, console):
@@ -94,7 +99,10 @@ def tune(constants, settings, results, console):
             if error < best - 1e-5:
                 best, constants = error, tried
         console.print(f"{name}: {constants[name]} cycles, mean error of the rate {best:.2%}")
-    return constants
+    tried = [Constants(constants.rtl, constants.cycles, smooth) for smooth in SMOOTH]
+    errors = [_steady_error(each, settings, results) for each in tried]
+    console.print(f"smooth: {SMOOTH[int(np.argmin(errors))]}, mean error of the steady state {min(errors):.2%}")
+    return tried[int(np.argmin(errors))]
 
 
 def main(arguments=None):

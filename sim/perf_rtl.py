@@ -12,11 +12,12 @@ from .compiled import environment_library
 from .rtl import TOP, sources_digest, verilog_of
 from .simulators import BUILD, build, run
 
-__all__ = ["RunFailed", "Runner", "offered_mpps", "rtl_digest"]
+__all__ = ["RunFailed", "Runner", "burst_of", "offered_mpps", "rate_of", "rtl_digest"]
 
 RUNS = BUILD / "perf"
 WARM_UP_NS, WINDOW_NS = 16_000, 20_000
 PACKETS = 500           # where they take longer than the window, it is longer
+BOTH_LONGER = 3         # times longer until neither way gains on the other
 LONG_TAIL = 3           # times longer where rare reads are slow
 STAGE_FRAMES = 12
 
@@ -42,6 +43,11 @@ def _bound(setting):
     return bound(Link(setting.link), setting.direction, setting.length, policy=POLICIES[setting.policy].cost,
                  width=card.width, tags=card.tags - card.reserved_tags, round_trip=trip, ring=setting.ring,
                  residence=2 * trip, queues=setting.queues).mpps
+
+
+def rate_of(result):
+    """Packets per µs of a run; of both ways at once the mean: one may catch up with the other meanwhile."""
+    return statistics.fmean(result["mpps"].values())
 
 
 class Runner:
@@ -83,7 +89,8 @@ class Runner:
         if setting.load:
             gap = 1e3 * burst_of(setting) * setting.queues / mpps
             longer = max(longer, 12 * gap / WINDOW_NS)
-        return {"direction": setting.direction, "warm_up_ns": round(WARM_UP_NS * max(1, longer / 2)),
+        warm_up = WARM_UP_NS * max(1, longer / 2) * (BOTH_LONGER if setting.direction == "both" else 1)
+        return {"direction": setting.direction, "warm_up_ns": round(warm_up),
                 "window_ns": round(WINDOW_NS * longer), "gap_ns": gap}
 
     def _run(self, setting, module, job, summary):
@@ -124,8 +131,8 @@ def burst_of(setting):
 
 def _summary(setting, result):
     """Per direction: packets per µs between the first and the last moment at which any were through, and latencies."""
-    found = {"cpu_seconds": result["cpu_seconds"], "cycles": result["cycles"], "burst": result["burst"],
-             "pcie": result["pcie"], "mpps": {}, "latency": {}}
+    found = {name: result[name] for name in ("cpu_seconds", "cpu_whole", "cycles", "burst", "pcie")}
+    found |= {"mpps": {}, "latency": {}}
     for name, events in result["through"].items():
         if not events:
             continue

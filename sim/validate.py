@@ -18,7 +18,7 @@ from model.perf import simulate, steady_state
 from .calibrate import CARDS, stage_settings
 from .perf_cases import BUILDS, draw_settings, held_out_half
 from .perf_model import idle_scenario, scenario_of
-from .perf_rtl import RunFailed, Runner
+from .perf_rtl import RunFailed, Runner, rate_of
 from .perf_stages import stages_of
 from .simulators import ROOT, SimulatorError
 from .validate_report import Compared, Idle, Speed, print_report, write_report
@@ -43,12 +43,13 @@ def compare(settings, results, *, held_out=()):
     for setting, result, answer, mpps, resource in zip(settings, results, answers, steady.mpps, steady.bottleneck):
         packets += sum(array.size for array in answer.offered.values())
         found.append(Compared(
-            setting, setting.key in held_out, min(result["mpps"].values()), min(answer.mpps.values()), float(mpps),
+            setting, setting.key in held_out, rate_of(result), answer.rate, float(mpps),
             resource, {name: values["median"] for name, values in result["latency"].items()},
             {name: float(_median(answer.latency(name))) for name in answer.mpps}))
     of_rtl = sum(each["packets"] for result in results for each in result["latency"].values())
     cpu = sum(result["cpu_seconds"] for result in results)
-    return found, Speed(of_rtl / max(cpu, 1e-9), packets / max(simulated, 1e-9), cpu / len(results),
+    whole = sum(result.get("cpu_whole", result["cpu_seconds"]) for result in results)
+    return found, Speed(of_rtl / max(cpu, 1e-9), packets / max(simulated, 1e-9), whole / len(results),
                         solved / len(results))
 
 

@@ -16,8 +16,8 @@ WORST = 10
 
 @dataclass(frozen=True)
 class Compared:
-    """A setting on the RTL and in the model: packets per µs, of both ways at once of the slower; median latencies in
-    cycles by direction."""
+    """A setting on the RTL and in the model: packets per µs, of both ways at once in each; median latencies in cycles
+    by direction."""
     setting: object
     held_out: bool
     rtl_mpps: float

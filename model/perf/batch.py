@@ -77,8 +77,11 @@ class Batch:
         means = Means(scenarios, self.constants)
         rate = steady_state(scenarios, self.constants).mpps[:, None] * means.cycle[:, None] / 1e3
         self.rate = rate                                # packets per cycle, roughly
-        lengths = np.array([np.resize(s.pattern.lengths, self.packets) for s in scenarios])
+        # Where all frames of a scenario are alike, their costs are worked out once.
+        longest = max(len(s.pattern.lengths) for s in scenarios)
+        lengths = np.array([np.resize(s.pattern.lengths, self.packets if longest > 1 else 1) for s in scenarios])
         self.costs = Costs(scenarios, lengths)
+        self.costs.limit_runs(rate[:, 0])
 
         def of(value, kind=float):
             return np.array([value(s) for s in scenarios], dtype=kind)[:, None]
@@ -104,13 +107,14 @@ class Batch:
         tlp = self.costs.data_up["rx"].mean(axis=1, keepdims=True) / np.ceil((mean + 12) / self.costs.mps)
         self.waiting = np.minimum(QUEUE_BYTES, QUEUE_TLPS * tlp) / self.link      # cycles before rq stands still
         self._share(means)
+        self.costs.spread(self.packets)
         self._draw(means)
         self._offer()
 
     def _share(self, means):
         """Cycles of each shared server per packet, whoever causes them."""
         costs, link = self.costs, self.link
-        names = ("tx", "rx") if self.direction == "both" else (self.direction,)
+        self._ways = names = ("tx", "rx") if self.direction == "both" else (self.direction,)
         up = down = rq = rc = 0.0
         trip = means.trip[:, None] + means.after_write(self.rate[:, 0])[:, None] + self.constants["used_event"] + 12
         self.event = {}
@@ -121,26 +125,35 @@ class Batch:
             mine = costs.data_up[name] + common[0], costs.data_rq[name] + common[2]
             up, down = up + mine[0], down + costs.data_down[name] + common[1]
             rq, rc = rq + mine[1], rc + costs.data_rc[name] + common[3]
-        self.up, self.down, self.rq, self.rc = up / link, down / link, rq * 1.0, rc * 1.0
+        self.up, self.down, self.rq, self.rc = (self._spread(each) for each in (up / link, down / link, rq, rc))
         # Of both ways at once `rq` serves reads and writes in turn: the direction with more TLPs waits for the other.
-        self.up_rx, self.rq_rx = mine[0] / link, mine[1] * 1.0
+        self.up_rx, self.rq_rx = self._spread(mine[0] / link), self._spread(mine[1])
         writes = np.ceil((costs.lengths + 12) / costs.mps).mean(axis=1, keepdims=True)
         self.tx_waits = np.full((len(self.scenarios), 1), self.direction == "tx")
         if self.direction == "both":
             self.tx_waits = costs.requests.mean(axis=1, keepdims=True) >= writes
 
+    def _spread(self, values):
+        return np.broadcast_to(values, (len(self.scenarios), self.packets))
+
     def _draw(self, means):
         """Round trips in cycles: of data, of fetches and of tables."""
         after = means.after_write(self.rate[:, 0])[:, None]
         self.nominal = np.array([[mean_trip(s.host.latency)] for s in self.scenarios]) / self.cycle + after
-        self.trips = {}
-        for number, kind in enumerate(("data tx", "fetch tx", "table tx", "fetch rx", "table rx")):
-            rows = []
-            for i, s in enumerate(self.scenarios):
-                rng = np.random.default_rng((s.seed, number))
-                reads = self.costs.requests[i] if kind == "data tx" else 1
-                rows.append(draw_trips(s.host.latency, rng, self.packets, reads))
-            self.trips[kind] = np.array(rows) / self.cycle + after
+        kinds = {"data tx": 1, "fetch tx": self.step, "fetch rx": self.step}
+        if self.indirect.any():
+            kinds |= {"table tx": 1, "table rx": 1}
+        self.trips = {kind: self._drawn(number, kind, share) / self.cycle + after
+                      for number, (kind, share) in enumerate(kinds.items()) if kind[-2:] in self._ways}
+
+    def _drawn(self, number, kind, share):
+        """ns of each read of a kind, of which there is one for every `share` packets."""
+        rows = []
+        for i, s in enumerate(self.scenarios):
+            rng = np.random.default_rng((s.seed, number))
+            reads = self.costs.requests[i, ::share] if kind == "data tx" else 1
+            rows.append(draw_trips(s.host.latency, rng, self.packets // share, reads))
+        return np.array(rows)
 
     def _offer(self):
         """Cycle at which each packet is offered, of those that come at a pace: (scenarios, queues, packets), or None

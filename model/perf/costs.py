@@ -55,7 +55,8 @@ class Costs:
         self.requests = _ceil(whole, self.read) + apart
         self.rows = np.where(apart, 1 + _ceil(lengths, self.beat), _ceil(whole, self.beat))
         self._data(whole, apart)
-        self.used_batch = {name: self._used_batch(name) for name in ("tx", "rx")}
+        self._full_runs = {name: self._used_batch(name) for name in ("tx", "rx")}
+        self.used_batch = dict(self._full_runs)
 
     def _data(self, whole, apart):
         lengths, mps, beat = self.lengths, self.mps, self.beat
@@ -77,6 +78,22 @@ class Costs:
                 most = min(MERGED, s.pattern.ring // 4)
             found.append(most if s.pattern.saturated else min(most, s.pattern.doorbell))
         return np.array(found)
+
+    def limit_runs(self, rate):
+        """Packets per used write when there are `rate` packets per cycle, an array of (scenarios,): no run stays open
+        for longer than `used_timeout`."""
+        most = np.array([s.card.used_timeout / s.pattern.queues for s in self._scenarios]) * rate
+        for name, full in self._full_runs.items():
+            self.used_batch[name] = np.minimum(full, np.maximum(1, most.astype(int)))
+
+    def spread(self, packets):
+        """Let what was worked out for one packet hold for so many of them."""
+        def widen(array):
+            return np.broadcast_to(array, (len(self._scenarios), packets))
+        for name in ("lengths", "requests", "rows", "frame_beats"):
+            setattr(self, name, widen(getattr(self, name)))
+        for name in ("data_up", "data_down", "data_rq", "data_rc"):
+            setattr(self, name, {direction: widen(array) for direction, array in getattr(self, name).items()})
 
     def shared(self, direction, *, event):
         """(up, down, rq, rc) per packet of what packets share: descriptors, used descriptors, events, doorbells.

@@ -17,7 +17,7 @@ STAGES = {
     "rx": ("doorbell", "fetch_issued", "descriptor_there", "first_beat", "last_beat", "data_issued", "data_there",
            "used_written", "msix"),
 }
-BACK = 256          # packets that a backlog remembers
+BACK, EVERY = 64, 4  # packets that a backlog remembers: of so many one
 PAD = 4096          # what windows look back at before the first packet: all free from cycle 0
 UNDER_WAY = 16      # fetches of a queue
 LEAST_LEVEL = 2     # log2 of the descriptors that a look begins with
@@ -48,11 +48,13 @@ class Backlog:
     """
 
     def __init__(self, count, packets):
-        self._came, self._gone = np.zeros((count, packets + BACK)), np.zeros((count, packets + BACK))
+        shape = count, packets + BACK       # more than enough where parts of a block are fewer than `EVERY`
+        self._came, self._gone = np.zeros(shape), np.zeros(shape)
         self._end, self._row = BACK, np.arange(count)
 
     def note(self, came, gone):
         """When packets came, and when each was carried; both ascend."""
+        came, gone = came[:, ::-EVERY][:, ::-1], gone[:, ::-EVERY][:, ::-1]
         at = slice(self._end, self._end + came.shape[1])
         self._came[:, at], self._gone[:, at] = came, gone
         self._end = at.stop
@@ -118,15 +120,16 @@ class Side:
         told, size = batch.told[:, 0], batch.step
         rung = posted + 36 / batch.link + 2 + self.down.wait(posted[:, -1:])
         there = np.empty_like(posted)
-        trips = batch.trips[f"fetch {self.name}"][:, overall]
+        trips = batch.trips[f"fetch {self.name}"][:, overall.start // size:overall.stop // size]
         extra = self._extra(np.where(told, size, batch.fetch))
         first = self._extra(1 << LEAST_LEVEL)
         for part in range(0, batch.block, size):
             end = p + part + size - 1
-            room = np.maximum(self.look(self._taken, q, end - batch.descriptors)[:, 0],
+            room = self.look(self._taken, q, end - batch.descriptors)[:, 0]
+            room = np.maximum(np.where(room > 0, room + c["space"], 0.0),
                               self._came[:, q, PAD + end - UNDER_WAY * batch.fetch])
             earliest = np.maximum(room, self._decided + c["decide"])
-            trip = self._trip(trips[:, part] + extra, earliest)
+            trip = self._trip(trips[:, part // size] + extra, earliest)
             # Without being told, the card has looked there before: in vain if that was too early.
             dry = ~told & (posted[:, part + size - 1] > earliest + trip / 2)
             bell = rung[:, part + size - 1] + c["doorbell_fetch"]
@@ -134,7 +137,7 @@ class Side:
             issue = np.where(dry, np.maximum(bell, earliest + trip), issue)
             self._long[:, q] = np.where(dry, bell > earliest + 2 * trip, self._long[:, q])
             if dry.any():
-                self._look_again(q, dry, issue, trips[:, part] + np.where(self._long[:, q], first, extra))
+                self._look_again(q, dry, issue, trips[:, part // size] + np.where(self._long[:, q], first, extra))
             self._dry_at[:, q] = np.where(dry, p + part, self._dry_at[:, q])
             self._decided = np.maximum(self._decided, issue)
             came = np.where(dry, 0.0, issue + trip)
@@ -181,6 +184,8 @@ class Side:
         taken = serve(np.maximum(there, room), np.where(batch.indirect, 2.0, 1.0), before)
         self._taken[:, q, PAD + p:PAD + p + batch.block] = taken
         direct = taken + c["fetch_data"] - 1
+        if not batch.indirect.any():
+            return direct
         trips = batch.trips[f"table {self.name}"][:, overall] + self.up.wait(taken[:, :1])
         trips = trips + self.down.wait((taken + trips)[:, :1])
         came = np.maximum.accumulate(taken - 2 + c["fetch_table"] + trips + c["answer"], axis=1)

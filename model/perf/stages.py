@@ -121,7 +121,7 @@ class Receiver(Side):
         ready = self.take(n, self.fetch(n, self.look(self.seen, q, np.minimum(returned, p - 1))))
         write = costs.data_rq["rx"][:, overall]
         came = wire + c["wire_write"] + c["parse"] * (costs.lengths[:, overall] <= PARSED)
-        service = np.where(batch.indirect, 4.0, 1.0) * c["walk_rx"]
+        service = np.where(batch.indirect, c["walk_rx_chain"], c["walk_rx"])
         walked = self.walk(n, np.maximum(came, ready), service)
         rq = np.where(batch.tx_waits, batch.rq_rx[:, overall], batch.rq[:, overall])
         rq = rq + self.more_runs

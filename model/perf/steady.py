@@ -56,24 +56,33 @@ class Means:
         self.length = lengths.mean(axis=1)
         self.cycle = of(lambda s: s.card.cycle_ns)
         self.rate = of(lambda s: s.host.bytes_per_ns) * self.cycle         # bytes per cycle
+        self._profiles = {}
+        for place, s in enumerate(scenarios):
+            self._profiles.setdefault(s.host.latency, []).append(place)
         self.ring = of(lambda s: s.pattern.ring)
         self.queues = of(lambda s: s.pattern.queues)
         self.doorbell = of(lambda s: s.pattern.doorbell)
+        # Packets per cycle that are offered.
+        self.offered = of(lambda s: s.pattern.doorbell * s.pattern.queues / s.pattern.gap_ns if s.pattern.gap_ns
+                          else np.inf) * self.cycle
         self.transmits = np.array([s.pattern.direction != "rx" for s in scenarios])
         self.receives = np.array([s.pattern.direction != "tx" for s in scenarios])
-        self.trip = of(lambda s: mean_trip(s.host.latency)) / self.cycle
+        self.trip = np.empty_like(self.cycle)
+        for profile, places in self._profiles.items():
+            self.trip[places] = mean_trip(profile) / self.cycle[places]
         self.per_byte = of(lambda s: s.host.latency.per_byte) / self.cycle
         self.tags = of(lambda s: s.card.tags - s.card.reserved_tags)
-        self.window = of(lambda s: s.card.cache_descriptors + (s.card.cache_elements // 2 if s.pattern.indirect
-                                                               else s.card.cache_elements))
+        self.window = of(lambda s: s.card.cache_descriptors)
         self.fifo = of(lambda s: max(1, s.card.rx_buffer // s.card.bytes_per_beat // s.pattern.queues))
 
     def after_write(self, packets_per_cycle):
         """Cycles that a read pays on average for the writes before it."""
         used = np.where(self.transmits, self.costs.used_batch["tx"], np.inf)
         written = np.where(self.receives, 1.0, 1 / used) * packets_per_cycle
-        return np.array([float(mean_after_write(s.host.latency, np.array(1 / max(each, 1e-9)) * cycle)) / cycle
-                         for s, each, cycle in zip(self.scenarios, written, self.cycle)])
+        interval, found = self.cycle / np.maximum(written, 1e-9), np.empty_like(self.cycle)
+        for profile, places in self._profiles.items():
+            found[places] = mean_after_write(profile, interval[places])
+        return found / self.cycle
 
     def shared(self, packets_per_cycle):
         """Sums over both directions of (up, down, rq, rc) per packet, arrays of (scenarios,)."""
@@ -94,6 +103,7 @@ def steady_state(scenarios, constants=None):
     means = Means(scenarios, constants)
     rate = np.full(len(scenarios), 0.1)
     for _ in range(ROUNDS):
+        means.costs.limit_runs(rate)
         capacity = _capacity(means, rate)
         rate = np.sum(capacity ** -means.constants.smooth, axis=1) ** (-1 / means.constants.smooth)
     return Steady(rate / means.cycle * 1e3, capacity / means.cycle[:, None] * 1e3)
@@ -112,8 +122,9 @@ def _capacity(means, rate):
     data_trip = (means.trip + after + means.per_byte * np.minimum(costs.read[:, 0], means.length)
                  + _held(constants, rows))
     fetch_trip = (means.trip + after + 16 * means.per_byte * costs.fetch[:, 0] + constants["decide"]
-                  + constants["fetch_data"])
+                  + costs.fetch[:, 0] + constants["space"])
     table = costs.indirect[:, 0] * (means.trip + after + constants["fetch_table"])
+    elements_window = np.array([s.card.cache_elements for s in means.scenarios]) / elements * means.queues
     used = costs.used_batch
     seen = constants["used_event"] + 8
 
@@ -123,16 +134,16 @@ def _capacity(means, rate):
     shown = means.ring * means.queues
     stay_tx = fetch_trip + table + data_trip + seen + (used["tx"] + means.doorbell) / np.maximum(rate, 1e-6)
     stay_rx = fetch_trip + table + seen + (used["rx"] + means.doorbell) / np.maximum(rate, 1e-6)
-    bursts = np.array([1e3 * s.pattern.doorbell * s.pattern.queues / s.pattern.gap_ns / 1e3 if s.pattern.gap_ns
-                       else np.inf for s in means.scenarios]) * means.cycle
     return np.stack([
         means.rate / up, means.rate / np.maximum(down, 1e-9), 1 / rq, 1 / np.maximum(rc, 1e-9),
         only(transmits, 1 / (constants["walk_tx"] * elements)),
-        only(receives, 1 / np.where(elements > 1, 4 * constants["walk_rx"] * elements / 2, constants["walk_rx"])),
+        only(receives, 1 / np.where(elements > 1, constants["walk_rx_chain"], constants["walk_rx"])),
         only(transmits, 1 / rows), only(transmits, 1 / beats), only(receives, 1 / beats),
         only(transmits, means.tags / requests / data_trip),
-        only(transmits, window / (fetch_trip + table)), only(receives, window / (fetch_trip + table)),
-        only(transmits, shown / stay_tx), only(receives, shown / stay_rx), bursts], axis=1)
+        *(only(active, np.minimum(window / fetch_trip, np.where(elements > 1, elements_window / np.maximum(table, 1),
+                                                                  np.inf)))
+          for active in (transmits, receives)),
+        only(transmits, shown / stay_tx), only(receives, shown / stay_rx), means.offered], axis=1)
 
 
 def _held(constants, rows):

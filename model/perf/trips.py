@@ -1,5 +1,7 @@
 """Round trips of the host for many packets at once: the distributions of `model.latency`, drawn as arrays."""
 
+import functools
+
 import numpy as np
 
 from model.latency import QUANTILES
@@ -24,15 +26,21 @@ def mean_trip(profile):
     return float(np.sum(np.diff(QUANTILES) * np.where(high > low, (high - low) / span, low)))
 
 
+@functools.lru_cache
+def _after_write(profile):
+    """(distances behind a write, ns paid there, running integral of those)."""
+    low, high = profile.after_write
+    x = np.linspace(0.0, high, 65)
+    # At a distance x the mean of max(0, U(low, high) - x).
+    paid = np.where(x < low, (low + high) / 2 - x, (high - x) ** 2 / (2 * max(1e-9, high - low)))
+    return x, paid, np.concatenate(([0.0], np.cumsum((paid[1:] + paid[:-1]) / 2 * np.diff(x))))
+
+
 def mean_after_write(profile, interval):
     """ns that a read pays on average where the host gets a write every `interval` ns, an array: the read comes at any
     moment between two of them."""
-    low, high = profile.after_write
-    if high <= 0:
+    if profile.after_write[1] <= 0:
         return np.zeros_like(interval)
-    x = np.linspace(0.0, high, 65)
-    # What is paid at a distance x behind the write: the mean of max(0, U(low, high) - x).
-    paid = np.where(x < low, (low + high) / 2 - x, (high - x) ** 2 / (2 * max(1e-9, high - low)))
-    total = np.concatenate(([0.0], np.cumsum((paid[1:] + paid[:-1]) / 2 * np.diff(x))))
+    x, paid, total = _after_write(profile)
     gap = np.maximum(interval, 1e-9)
-    return np.where(gap < x[1], paid[0], np.interp(np.minimum(gap, high), x, total) / gap)
+    return np.where(gap < x[1], paid[0], np.interp(np.minimum(gap, x[-1]), x, total) / gap)

@@ -38,4 +38,5 @@ async def measure(dut):
               "pcie": statistics.report(bench.env.now)}
     for task in tasks:
         task.cancel()
+    result["cpu_whole"] = time.process_time()
     Path(job["result"]).write_text(json.dumps(result))

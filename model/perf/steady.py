@@ -6,7 +6,7 @@ import numpy as np
 
 from .constants import Constants
 from .costs import Costs
-from .trips import mean_after_write, mean_trip
+from .trips import in_order_trip, mean_after_write, mean_trip
 
 __all__ = ["RESOURCES", "Steady", "steady_state"]
 
@@ -67,11 +67,12 @@ class Means:
                           else np.inf) * self.cycle
         self.transmits = np.array([s.pattern.direction != "rx" for s in scenarios])
         self.receives = np.array([s.pattern.direction != "tx" for s in scenarios])
-        self.trip = np.empty_like(self.cycle)
+        self.tags = of(lambda s: s.card.tags - s.card.reserved_tags)
+        self.trip, self.in_order = np.empty_like(self.cycle), np.empty_like(self.cycle)
         for profile, places in self._profiles.items():
             self.trip[places] = mean_trip(profile) / self.cycle[places]
+            self.in_order[places] = in_order_trip(profile, self.tags[places]) / self.cycle[places]
         self.per_byte = of(lambda s: s.host.latency.per_byte) / self.cycle
-        self.tags = of(lambda s: s.card.tags - s.card.reserved_tags)
         self.window = of(lambda s: s.card.cache_descriptors)
         self.fifo = of(lambda s: max(1, s.card.rx_buffer // s.card.bytes_per_beat // s.pattern.queues))
 
@@ -119,7 +120,7 @@ def _capacity(means, rate):
     after = means.after_write(rate)
     requests, rows = costs.requests.mean(axis=1), costs.rows.mean(axis=1)
     beats = costs.frame_beats.mean(axis=1)
-    data_trip = (means.trip + after + means.per_byte * np.minimum(costs.read[:, 0], means.length)
+    data_trip = (means.in_order + after + means.per_byte * np.minimum(costs.read[:, 0], means.length)
                  + _held(constants, rows))
     fetch_trip = (means.trip + after + 16 * means.per_byte * costs.fetch[:, 0] + constants["decide"]
                   + costs.fetch[:, 0] + constants["space"])

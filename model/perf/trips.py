@@ -6,7 +6,10 @@ import numpy as np
 
 from model.latency import QUANTILES
 
-__all__ = ["draw_trips", "mean_trip", "mean_after_write"]
+__all__ = ["draw_trips", "in_order_trip", "mean_after_write", "mean_trip"]
+
+IN_ORDER_READS = 1 << 15        # that the time of reads in order is a mean of
+MOST_WINDOW = 1024
 
 
 def draw_trips(profile, rng, shape, reads=1):
@@ -15,6 +18,24 @@ def draw_trips(profile, rng, shape, reads=1):
         return np.full(shape, profile.points[0])
     u = rng.random(shape, dtype=np.float32) ** (1 / np.asarray(reads))
     return np.exp(np.interp(u, QUANTILES, np.log(profile.points)))
+
+
+@functools.lru_cache
+def _in_order_trip(profile, window):
+    done = np.zeros(window)
+    rng, last, blocks = np.random.default_rng(1), 0.0, IN_ORDER_READS // window
+    for _ in range(blocks):
+        done = np.maximum(np.maximum.accumulate(done + draw_trips(profile, rng, window)), last)
+        last = done[-1]
+    return last / blocks
+
+
+def in_order_trip(profile, windows):
+    """ns for which each of `windows` reads (an array) holds its tag where they are delivered in order and nothing else
+    takes time: windows per this time is the rate. Between powers of 2 it follows the logarithm."""
+    logs = np.log2(np.clip(windows, 1, MOST_WINDOW))
+    powers = range(int(logs.min()), int(np.ceil(logs.max())) + 1)
+    return np.interp(logs, list(powers), [_in_order_trip(profile, 1 << power) for power in powers])
 
 
 def mean_trip(profile):

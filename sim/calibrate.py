@@ -72,10 +72,17 @@ def fit_stages(measured):
 
 
 def _line(points, name):
-    """([fixed, each row], what short frames take longer), least squares."""
-    x = np.array([[1.0, each, setting.length <= PARSED and name == "wire_write"] for setting, each, _ in points])
-    found = np.linalg.lstsq(x, np.array([y for *_, y in points]), rcond=None)[0]
-    return [round(float(found[0]), 2), round(float(found[1]), 3)], round(float(found[2]), 2)
+    """([fixed, each row], what short frames take longer), least squares. A write leaves at a beat a cycle; only what
+    comes before depends on the frame."""
+    y = np.array([cycles for *_, cycles in points])
+    if name == "wire_write":
+        short = np.array([setting.length <= PARSED for setting, _, _ in points])
+        before = y - np.array([beats for _, beats, _ in points])
+        fixed = float(np.median(before[~short] if (~short).any() else before))
+        return [fixed, 1], float(np.median(before[short] - fixed)) if short.any() else 0.0
+    x = np.array([[1.0, each] for _, each, _ in points])
+    fixed, each = np.linalg.lstsq(x, y, rcond=None)[0]
+    return [round(float(fixed), 2), round(float(each), 3)], 0.0
 
 
 def _error(constants, settings, results):
@@ -131,10 +138,17 @@ def main(arguments=None):
     known = [(setting, result) for setting, result in known if result and not setting.load]
     if known:
         constants = tune(constants, *zip(*known), console)
-    CONSTANTS.write_text(json.dumps(vars(constants), indent=1) + "\n")
+    CONSTANTS.write_text(_as_text(constants))
     console.print(f"{len(measured)} runs of lone packets, {len(known)} loaded ones; written to {CONSTANTS.name} for "
                   f"RTL {constants.rtl}", highlight=False)
     return 0
+
+
+def _as_text(constants):
+    """A line for each constant, so that what a calibration changes can be read."""
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in constants.cycles.items())
+    return (f'{{\n "rtl": {json.dumps(constants.rtl)},\n "cycles": {{\n{lines}\n }},\n'
+            f' "smooth": {constants.smooth:g}\n}}\n')
 
 
 def _print(console, constants, residuals):

@@ -121,6 +121,17 @@ def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
     assert tool.Store(tmp_path / "out", changed).rows == {}
 
 
+def test_what_is_known_is_not_kept_twice(tmp_path):
+    spec = read_spec(write(tmp_path, GOOD))
+    store = tool.Store(tmp_path / "out", spec)
+    store.add([0, 1], [{"mpps": 1.0}, {"mpps": 2.0}])
+    store.add([1, 2], [{"mpps": 9.0}, {"mpps": 3.0}])
+    path, = (tmp_path / "out").glob("*.jsonl")
+    assert len(path.read_text().split("\n")) == 1 + 3
+    assert {number: row["mpps"] for number, row in tool.Store(tmp_path / "out", spec).rows.items()} == {
+        0: 1.0, 1: 2.0, 2: 3.0}
+
+
 def slow(engine, packets, points):
     time.sleep(0.3)
     return [{"mpps": float(point["tags"]), "worker": os.getpid()} for point in points]

@@ -151,6 +151,22 @@ def test_the_fit_finds_what_was_put_in():
     assert max(abs(residual) for *_, residual in residuals) < 0.1
 
 
+def test_what_short_frames_take_longer():
+    """Two lengths tell it, since a write leaves at a beat a cycle."""
+    settings = [Setting(build="wide", direction="both", frame=frame) for frame in (64, 1518)]
+    measured = [(setting, {"wire_write": [11 + calibrate.rows_of(setting, "wire_write") + extra]})
+                for setting, extra in zip(settings, (3, 0))]
+    cycles, _ = calibrate.fit_stages(measured)
+    assert cycles["wire_write"] == [11, 1] and cycles["parse"] == [3, 0]
+
+
+def test_constants_are_read_as_they_are_written(tmp_path):
+    constants = Constants.load()
+    path = tmp_path / "constants.json"
+    path.write_text(calibrate._as_text(constants))
+    assert Constants.load(path) == constants
+
+
 def test_constants_belong_to_an_rtl():
     constants = Constants.load()
     assert len(constants.rtl) == 16 and constants["walk_tx"] >= 2 and constants.of("data_wire", 2) > 10

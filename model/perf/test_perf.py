@@ -31,6 +31,15 @@ def test_link_and_bus_are_never_exceeded(direction):
         assert mpps <= bound_of(scenario) * 1.0001
 
 
+def test_no_more_waits_for_the_link_than_fits():
+    """4 KiB, or 32 TLPs: what comes behind stands still on `rq`."""
+    scenario = Scenario(pattern=Pattern(direction="rx", lengths=(1514,)))
+    times = simulate([scenario])[0].times["rx"]
+    waited = (times["data_there"] - times["data_issued"])[0, 1000:] * scenario.card.cycle_ns
+    assert waited.max() * scenario.host.bytes_per_ns <= 4096 + 2000     # with the packet itself
+    assert waited.min() * scenario.host.bytes_per_ns > 3000             # and the link never waits
+
+
 @pytest.mark.parametrize("direction", ["tx", "rx"])
 @pytest.mark.parametrize("length", FRAMES)
 def test_without_latency_and_with_endless_tags_the_bound_is_reached(direction, length):
@@ -49,7 +58,8 @@ def test_few_tags_are_the_bottleneck(tags):
     answer, = simulate([scenario])
     assert answer.bottleneck == "tags"
     assert answer.mpps["tx"] == pytest.approx((tags - 16) / 2.1, rel=0.06)
-    assert steady_state([scenario]).bottleneck == ["tags"]
+    steady = steady_state([scenario])
+    assert steady.bottleneck == ["tags"] and steady.mpps[0] == pytest.approx(answer.mpps["tx"], rel=0.05)
 
 
 def test_more_of_anything_is_never_slower():

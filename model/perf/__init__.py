@@ -4,8 +4,9 @@
     answer.mpps, answer.bottleneck, answer.times["tx"]["data_issued"]
     steady_state(scenarios).mpps
 
-`simulate` follows packets through prefix scans, `steady_state` takes the smallest of what each resource allows. What the
-card itself takes is in constants.json; `make calibrate` measures it, `make validate` tells how far both are from the RTL.
+`simulate` follows packets through prefix scans, `steady_state` takes the smallest of what each resource allows. What
+the card itself takes is in constants.json; `make calibrate` measures it, `make validate` tells how far both are from
+the RTL.
 
 Known simplifications. Errors are against runs of `make bench` on the 512-bit card, of up to 40 µs.
 

@@ -21,9 +21,9 @@ Known simplifications. Errors are against runs of `make bench` on the 512-bit ca
 - Queues take turns of whole blocks. 64 queues that receive a frame each in turn are 4 % slower than on the RTL; 128
   that transmit are far too fast (78 %): what a turn costs then is not modelled.
 - Frames of several lengths in one pattern share one window of tags, that of the longest.
-- So far lone packets of one card, of two lengths, have been measured. The cycles of tables (fetch_table, table_data, store_table), of
-  `decide`, of chains received (walk_rx_chain) and of room in the cache (space) are first values, the last two from
-  rows of `make bench`, until `make calibrate` has run on all its cards.
+- So far lone packets of one card, of two lengths, have been measured. The cycles of tables (fetch_table, table_data,
+  store_table), of `decide`, of chains received (walk_rx_chain) and of room in the cache (space) are first values, the
+  last two from rows of `make bench`, until `make calibrate` has run on all its cards.
 - No read fails, no frame is dropped, and the driver's processor costs nothing.
 """
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from hdl.config import NicConfig
 from model.link import LINKS
 
-from .bench_rows import DIRECTIONS, FCS, FRAMES, POLICIES
+from .bench_rows import DIRECTIONS, FCS, FRAMES, POLLED
 
 __all__ = ["BUILDS", "CardSetting", "Setting", "calibration_half", "draw_settings", "held_out_half"]
 
@@ -89,7 +89,7 @@ def draw_settings(count, seed=1):
         direction = rng.choice(DIRECTIONS)
         setting = Setting(
             build=names[len(found) % len(names)], direction=direction, frame=rng.choice(FRAMES), link=rng.choice(LINKS),
-            profile=rng.choice(PROFILES), policy=rng.choice(list(POLICIES)), queues=rng.choice(QUEUES),
+            profile=rng.choice(PROFILES), policy=rng.choice(POLLED), queues=rng.choice(QUEUES),
             ring=rng.choice(RINGS), load=rng.choice(LOADS) if direction != "both" else None,
             seed=rng.randrange(1, 1000))
         found.setdefault(setting.key, setting)

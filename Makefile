@@ -11,7 +11,8 @@ SIM    ?= verilator
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: all run test verilog regress waves timeline bench soak synth requirements mutate lint help clean setup
+.PHONY: all run test verilog regress waves timeline bench soak calibrate validate sweep synth requirements mutate lint \
+        help clean setup
 .DEFAULT_GOAL := all
 
 all: run  ## build the card, replay the sample capture through it both ways, print what it cost
@@ -43,6 +44,15 @@ bench: $(STAMP)  ## measure the RTL against the bounds; QUICK=1 for a subset; go
 
 soak: $(STAMP)  ## 200,000 packets (N=) with a driver that sleeps and wakes at random; SEED=
 	@$(BIN)/python -m sim.soak $(if $(N),--packets $(N)) $(if $(SEED),--seed $(SEED))
+
+calibrate: $(STAMP)  ## measure on the RTL what the performance model takes as given; KNOWN=1 with the runs there are
+	@$(BIN)/python -m sim.calibrate $(if $(KNOWN),--known)
+
+validate: $(STAMP)  ## the performance model against 200 random configurations of the RTL; MINUTES= for one sitting
+	@$(BIN)/python -m sim.validate --jobs $(JOBS) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(KNOWN),--known)
+
+sweep: $(STAMP)  ## SPEC=file.toml over the model or the RTL: table and pictures; SCHEDULER=address of a Dask cluster
+	@$(BIN)/python -m sim.sweep "$(SPEC)" --jobs $(JOBS) $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
 
 synth: $(STAMP)  ## LUT, FF, BRAM and longest LUT path per block; CONFIG=
 	@$(BIN)/python -m sim.synth --config "$(CONFIG)" --jobs $(JOBS)

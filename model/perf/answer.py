@@ -1,0 +1,99 @@
+"""Per-packet answers: what `simulate` gives for each scenario."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .batch import Batch, group_key
+from .stages import Receiver, Transmitter
+from .steady import RESOURCES, steady_state
+
+__all__ = ["Answer", "simulate"]
+
+WARM_UP = 3         # of so many parts of all packets, the first is not counted
+PACKETS = 4096
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one scenario.
+
+    Attributes
+    ----------
+    scenario : Scenario
+    times : dict of direction → dict of stage → array of (queues, packets of a queue)
+        cycles; the last beat of a read or write on `rq`, or on `rc`
+    offered : dict of direction → array
+        when the driver made each packet available, or when it was given to the wire
+    mpps : dict of direction → packets per µs, without the warm-up
+    utilisation : dict of resource → part of what it could carry
+    bottleneck : str
+        the resource that is used most
+    """
+    scenario: object
+    times: dict
+    offered: dict
+    mpps: dict
+    utilisation: dict
+    bottleneck: str
+
+    @property
+    def rate(self):
+        """Packets per µs; of both ways at once the mean, for one may catch up with the other meanwhile."""
+        return float(np.mean(list(self.mpps.values())))
+
+    def latency(self, direction):
+        """Cycles of each packet after the warm-up: from when it was offered to its first beat on the wire, or until
+        the driver sees its buffer used."""
+        through = self.times[direction]["first_beat" if direction == "tx" else "seen"]
+        spent = through - self.offered[direction]
+        return spent[:, spent.shape[1] // WARM_UP:].ravel()
+
+
+def simulate(scenarios, *, packets=PACKETS, constants=None):
+    """`Answer` for each of `scenarios`, in their order. Those that can be are worked out together: see `group_key`."""
+    groups = {}
+    for place, scenario in enumerate(scenarios):
+        groups.setdefault(group_key(scenario), []).append(place)
+    answers = [None] * len(scenarios)
+    for places in groups.values():
+        for place, answer in zip(places, _simulate_group([scenarios[place] for place in places], packets, constants)):
+            answers[place] = answer
+    return answers
+
+
+def _simulate_group(scenarios, packets, constants):
+    batch = Batch(scenarios, packets, constants)
+    transmitter = Transmitter(batch) if batch.direction != "rx" else None
+    receiver = Receiver(batch) if batch.direction != "tx" else None
+    if batch.direction == "both":
+        transmitter.feedback, receiver.feedback = receiver, transmitter
+        transmitter.up, receiver.down = receiver.up, transmitter.down
+    sides = [side for side in (transmitter, receiver) if side]
+    for n in range(batch.packets // batch.block):
+        for side in sides:
+            side.step(n)
+    steady = steady_state(scenarios, constants)
+    return [_answer(scenario, i, batch, transmitter, receiver, steady) for i, scenario in enumerate(scenarios)]
+
+
+def _answer(scenario, i, batch, transmitter, receiver, steady):
+    times, offered, mpps = {}, {}, {}
+    for name, side in (("tx", transmitter), ("rx", receiver)):
+        if side is None:
+            continue
+        times[name] = {stage: array[i] for stage, array in side.times.items()}
+        times[name]["seen"] = side.seen[i, :, -side.times["msix"].shape[2]:]
+        offered[name] = side.offered[i]
+        through = times[name]["first_beat" if name == "tx" else "seen"]
+        mpps[name] = _rate(through, batch.cycle[i, 0])
+    used = float(np.mean(list(mpps.values()))) / steady.capacity[i]
+    return Answer(scenario, times, offered, mpps, dict(zip(RESOURCES, used)), RESOURCES[int(np.argmax(used))])
+
+
+def _rate(through, cycle_ns):
+    """Packets per µs behind the warm-up, from the first to the last moment at which any were through."""
+    order = np.sort(through.ravel())
+    order = order[len(order) // WARM_UP:]
+    later = np.count_nonzero(order > order[0])
+    return later / max(1e-9, (order[-1] - order[0]) * cycle_ns) * 1e3

@@ -1,0 +1,157 @@
+"""What the performance model is told: the card, the host, and the traffic.
+
+Names are those of the hardware's configuration, of `model.latency` and of `model.link`. The card may be given as any
+object or mapping that has these names; what else it has is of no concern.
+"""
+
+from dataclasses import dataclass, field, fields, replace
+
+from model.latency import PROFILES, Profile
+from model.link import LINKS, Link
+
+__all__ = ["Card", "Host", "ParameterError", "Pattern", "Scenario"]
+
+DIRECTIONS = ("tx", "rx", "both")
+DOORBELL = 32       # packets per doorbell of a driver that keeps its rings full
+
+
+class ParameterError(ValueError):
+    """A parameter that doesn't exist or can't be modelled; the message is one line."""
+
+
+def _check(condition, message):
+    if not condition:
+        raise ParameterError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Parameters of the card that cost or save time."""
+    width: int = 512
+    cache_descriptors: int = 256
+    cache_elements: int = 256
+    fetch_batch: int = 16
+    used_batch: int = 16
+    used_timeout: int = 256
+    tags: int = 256
+    read_bytes: int = 512
+    reserved_tags: int = 16
+    tx_buffer: int = 32768
+    rx_buffer: int = 65536
+    clock_hz: int = 250_000_000
+
+    def __post_init__(self):
+        _check(self.width in (128, 256, 512, 1024), f"width must be 128, 256, 512 or 1024, not {self.width!r}")
+        for name in ("cache_descriptors", "cache_elements", "fetch_batch", "used_batch"):
+            value = getattr(self, name)
+            _check(isinstance(value, int) and value > 0 and value & (value - 1) == 0,
+                   f"{name} must be a power of 2, not {value!r}")
+        _check(self.fetch_batch * 2 <= min(self.cache_descriptors, self.cache_elements),
+               f"fetch_batch of {self.fetch_batch!r} must be at most half of either cache")
+        _check(self.read_bytes in (128, 256, 512, 1024), f"read_bytes must be 128 to 1024, not {self.read_bytes!r}")
+        _check(0 < self.reserved_tags < self.tags, f"reserved_tags must be fewer than tags, not {self.reserved_tags!r}")
+        _check(self.clock_hz > 0, f"clock_hz must be above 0, not {self.clock_hz!r}")
+
+    @classmethod
+    def of(cls, source):
+        """From an object or a mapping that has these fields, and maybe more."""
+        known = source if isinstance(source, dict) else vars(source)
+        return cls(**{name: known[name] for name in cls.names() if name in known})
+
+    @classmethod
+    def names(cls):
+        return [entry.name for entry in fields(cls)]
+
+    @property
+    def bytes_per_beat(self):
+        return self.width // 8
+
+    @property
+    def cycle_ns(self):
+        return 1e9 / self.clock_hz
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """`profile` is a name of `PROFILES`, or a Profile; `max_payload`, `max_read_request` of Device Control."""
+    link: str = "gen3x8"
+    profile: str | Profile = "e5-warm"
+    max_payload: int = 256
+    max_read_request: int = 512
+
+    def __post_init__(self):
+        _check(self.link in LINKS, f"unknown link {self.link!r}; there are: {', '.join(LINKS)}")
+        _check(isinstance(self.profile, Profile) or self.profile in PROFILES,
+               f"unknown latency profile {self.profile!r}; there are: {', '.join(PROFILES)}")
+
+    @property
+    def latency(self):
+        return self.profile if isinstance(self.profile, Profile) else PROFILES[self.profile]
+
+    @property
+    def bytes_per_ns(self):
+        return Link(self.link, mps=self.max_payload).spec / 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pattern:
+    """Traffic, and how the driver deals with it.
+
+    Parameters
+    ----------
+    direction : "tx", "rx" or "both"
+        "both" is as many packets out as in, neither far ahead of the other
+    lengths : tuple of int
+        bytes of the frames without FCS, in turn
+    queues, ring : int
+        queue pairs, used in turn; descriptors of each ring
+    burst : int
+        packets that are made available with one doorbell, a quarter of the ring at most; 0 for `DOORBELL`
+    gap_ns : float
+        a burst is offered so often on each queue; 0 offers as much as the rings hold
+    times_ns : tuple of float
+        of a capture: when each packet is offered, in place of `gap_ns`
+    notification_data, in_order, indirect : bool
+        features that driver and card have agreed upon; `indirect`: the header in a descriptor of its own, both in a
+        table
+    """
+    direction: str = "tx"
+    lengths: tuple = (60,)
+    queues: int = 1
+    ring: int = 1024
+    burst: int = 0
+    gap_ns: float = 0.0
+    times_ns: tuple = ()
+    notification_data: bool = False
+    in_order: bool = False
+    indirect: bool = False
+
+    def __post_init__(self):
+        _check(self.direction in DIRECTIONS, f"direction must be tx, rx or both, not {self.direction!r}")
+        _check(self.lengths and all(14 <= length <= 9238 for length in self.lengths),
+               f"lengths must be 14 to 9238 bytes, not {self.lengths!r}")
+        _check(1 <= self.queues <= 128, f"queues must be 1 to 128, not {self.queues!r}")
+        _check(self.ring >= 64 and self.ring & (self.ring - 1) == 0,
+               f"ring must be a power of 2 from 64 on, not {self.ring!r}")
+        _check(self.gap_ns >= 0, f"gap_ns must not be below 0, not {self.gap_ns!r}")
+        _check(0 <= self.burst <= self.ring // 4, f"burst must be 0 to a quarter of the ring, not {self.burst!r}")
+
+    @property
+    def doorbell(self):
+        return self.burst or min(DOORBELL, self.ring // 4)
+
+    @property
+    def saturated(self):
+        return not self.gap_ns and not self.times_ns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One configuration to be answered for. `seed` of the host's latencies."""
+    card: Card = field(default_factory=Card)
+    host: Host = field(default_factory=Host)
+    pattern: Pattern = field(default_factory=Pattern)
+    seed: int = 1
+
+    def with_(self, **changes):
+        return replace(self, **changes)

@@ -115,9 +115,9 @@ def test_without_the_feature():
 
 @pytest.mark.parametrize("config", [SMALL, WIDE])
 def test_more_than_the_whole_ring_holds(config):
-    """Dropped, nothing is consumed, and what fits comes through afterwards."""
+    """Dropped without delay, nothing is consumed, and what fits comes through afterwards."""
     host = lone(config, bufs(*[40] * 16), [641, 640, 100], size=16)
-    assert host.verdicts[:2] == [(0, DropCause.NO_BUFFER), (1, DropCause.NONE)]
+    assert host.verdicts[:2] == [(0, DropCause.NO_BUFFER), (1, DropCause.NONE)] and host.now < 4000
 
 
 def test_buffers_smaller_than_the_header():
@@ -125,6 +125,9 @@ def test_buffers_smaller_than_the_header():
     host = lone(SMALL, bufs(100, 0, 5, 30, 11, 500), [130, 64], size=16)
     assert host.verdicts == [(1, DropCause.NONE), (0, DropCause.TOO_LONG)]
     assert filled(host) == [100, 0, 5, 25]
+    # Also of more elements than the cache holds.
+    host = lone(SMALL, [[(BUFFERS, 1, 1)] * 11, [(BUFFERS, 500, 1)]], [72], size=16)
+    assert host.verdicts == [(0, DropCause.NO_BUFFER)]
     host = lone(SMALL, [[(BUFFERS, 6, 1)] * 2, [(BUFFERS, 500, 0), (BUFFERS, 60, 1)]], [72], size=16)
     assert host.verdicts == [(1, DropCause.NONE)]
 

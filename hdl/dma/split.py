@@ -78,7 +78,7 @@ class Splitter(wiring.Component):
         held = Signal()                # a piece is begun, and `rest` is what is left of it
         piece = Signal.like(rest)
 
-        mask = Signal(range(self.read_bytes))
+        mask = Signal(range(self.read_bytes), init=127)     # right from the first cycle on: the smallest there is
         m.d.sync += mask.eq((1 << request_shift(self.read_bytes, self.max_read_request)) - 1)
         room = Signal(range(self.read_bytes + 1))
         ends = Signal()

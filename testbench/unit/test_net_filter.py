@@ -44,7 +44,7 @@ class FilterBench:
         self.table, self.overfull = [], set()
         self.pool = [self.address(kind) for kind in (0, 1) * 40]
         self.frames, self.passed, self.loose = 0, 0, 0
-        self.due = None
+        self.touched = [0]          # VLANs added or taken away lately
 
     def address(self, group=None):
         first = self.rng.randrange(256)
@@ -54,7 +54,7 @@ class FilterBench:
         rng = self.rng
         destination = rng.choice([rng.choice(self.pool), rng.choice(self.table or self.pool), OWN, b"\xff" * 6,
                                   self.model.mac, self.address()])
-        vlan = rng.choice([rng.choice(sorted(self.model.vlans) or [1]), rng.randrange(4096)])
+        vlan = rng.choice([rng.choice(self.touched), rng.randrange(4096)])
         tag = rng.choice([b"", b"", b"\x81\x00", b"\x81\x00", b"\x88\xa8"])
         if tag:
             tag += (vlan | rng.randrange(16) << 12).to_bytes(2, "big")
@@ -111,6 +111,7 @@ class FilterBench:
         await self.cycle(ctx)
         ctx.set(self.dut.port.vlan.valid, 0)
         (self.model.vlans.add if add else self.model.vlans.discard)(vlan)
+        self.touched = [*self.touched[-9:], vlan]
 
     def set_modes(self, ctx, modes):
         ctx.set(self.dut.port.modes, {name: int(RxCommand(n) in modes) for n, name in enumerate(MODES)})
@@ -159,7 +160,7 @@ WITHOUT = {"all": 0, "no CTRL_RX": formats.feature_set(Feature.NET_CTRL_RX),
                           "NET-147", "NET-148")
 @pytest.mark.parametrize("missing", WITHOUT)
 def test_random_states(missing):
-    """Modes, tables, VLANs and the card's address change at any time; 4,000 to 20,000 frames."""
+    """Modes, tables, VLANs and the card's address change at any time; 3,000 frames and more."""
     seed = len(missing)
     print("seed", seed)
     bench = FilterBench(seed, ALL & ~WITHOUT[missing])
@@ -179,8 +180,8 @@ def test_random_states(missing):
                     await bench.set_table(ctx, *addresses)
                 case 3 | 4:
                     for _ in range(rng.randrange(30)):
-                        vlan = rng.choice([rng.randrange(4096), *bench.model.vlans, 0, 4095])
-                        await bench.change_vlan(ctx, vlan, rng.random() < 0.7)
+                        vlan = rng.choice([rng.randrange(4096), rng.choice(bench.touched), 0, 4095])
+                        await bench.change_vlan(ctx, vlan, rng.random() < 0.6)
                 case 5:
                     bench.set_mac(ctx, rng.choice([OWN, bench.address(0), rng.choice(bench.pool)]))
                 case 6 if rng.random() < 0.3:
@@ -189,7 +190,7 @@ def test_random_states(missing):
                 await bench.cycle(ctx)
     bench.run(body)
     print(f"{bench.frames} frames, {bench.passed} passed, {bench.loose} of them for want of room")
-    assert bench.frames >= 4000 and bench.passed > bench.frames // 10
+    assert bench.frames >= 3000 and bench.passed > bench.frames // 10
 
 
 @pytest.mark.requirements("NET-137", "NET-140", "NET-142")

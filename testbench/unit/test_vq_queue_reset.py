@@ -251,6 +251,21 @@ def test_nothing_new_is_begun():
     assert host.begun[1]
 
 
+@pytest.mark.requirements("BAS-016", "BAS-017")
+def test_the_event_structure_is_still_read():
+    """A read of it is as much a read as any, and its answer makes no interrupt."""
+    host = ResetHost(Direction.TX, seed=24, only=range(3))
+    host.event_latency = (1500, 1500)
+
+    async def body(ctx):
+        while not any(queue == 1 for _, queue in host.asked):
+            await host.cycle(ctx)
+        interrupts = host.interrupts[1]
+        assert await host.reset_queue(ctx, 1) > 1000
+        assert host.interrupts[1] == interrupts
+    simulate(host, body)
+
+
 def test_nothing_under_way():
     """Of a queue that never did anything."""
     host = ResetHost(Direction.TX, seed=22, only=range(3))

@@ -18,7 +18,7 @@ class Bench:
         self.dut = Capacities(QUEUES, BITS, ELEMENTS)
         self.seed, self.rng = seed, random.Random(seed)
         self.chains = [0] * QUEUES          # number of each queue's next buffer
-        self.begun = {}                     # (queue, table): bytes so far
+        self.begun = {}                     # (queue, table): bytes and elements so far
         self.known = [{} for _ in range(QUEUES)]
         self.read = 0
 
@@ -63,13 +63,15 @@ class Bench:
         """One more element of a buffer; returns (queue, number, capacity) if it is the last."""
         rng, (queue, table) = self.rng, key
         length, write, last = rng.choice(LENGTHS), rng.random() < 0.8, rng.random() < 0.4
-        self.begun[key] = min(MOST, self.begun.get(key, 0) + length * write)
+        size, elements = self.begun.get(key, (0, 0))
+        self.begun[key] = size, elements = min(MOST, size + length * write), elements + 1
         stored |= {"valid": 1, "table": table, "length": length, "write": write, "last": last}
         if not last:
             stored["chain"] = rng.randrange(2 * ELEMENTS)
             return None
         stored["chain"], self.chains[queue] = self.chains[queue], (self.chains[queue] + 1) % (2 * ELEMENTS)
-        return queue, stored["chain"] % ELEMENTS, self.begun.pop(key)
+        del self.begun[key]
+        return queue, stored["chain"] % ELEMENTS, {"bytes": size, "single": int(table or elements == 1)}
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -208,8 +208,8 @@ def test_tables_one_after_the_other():
         return found
 
     async def body(ctx):
-        crowd = same_set(WAYS + 2)
-        bench.pool += crowd * 5
+        *crowd, stranger = same_set(WAYS + 3)
+        bench.pool += [*crowd, stranger] * 5
         for table in (crowd[:WAYS], crowd, crowd[:1], []):
             await bench.set_table(ctx, table, [])
             for _ in range(150):

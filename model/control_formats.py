@@ -52,6 +52,8 @@ class AnnounceCommand(IntEnum):
 class MqCommand(IntEnum):
     """VIRTIO_NET_CTRL_MQ_..."""
     VQ_PAIRS_SET = 0
+    RSS_CONFIG = 1
+    HASH_CONFIG = 2
 
 
 class NotfCoalCommand(IntEnum):

@@ -169,7 +169,8 @@ def test_reset_in_the_middle(seed):
     backs = []
 
     def life():
-        backs[:] = [host.driver(queue, buffers(rng, Places(rng), ring.size, most=200, tables=0.3), check=False)
+        places = Places(rng)
+        backs[:] = [host.driver(queue, buffers(rng, places, ring.size, most=200, tables=0.3), check=False)
                     for queue, ring in enumerate(host.rings)]
         feed(host, rng, [300, 900], 3)
         host.judge = lambda *_: None

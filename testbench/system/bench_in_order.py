@@ -58,7 +58,7 @@ async def in_order_receive(bench):
     nic = await bench.nic(queue_size=31, wanted=IN_ORDER, refill_batch=4, receive_framing=Framing(cuts=(12, 700)))
     queue = nic.receivers[0]
     used, received = UsedWrites(bench, queue.ring), []
-    payload = queue._length - queue._header_bytes - 20
+    payload = queue._length - queue._header.bytes - 20
     for _ in range(12):
         # The longest frame has two VLAN tags.
         frames = [bench.frame(12) + b"\x81\0\0\1" * 2 + bench.frame(payload) if bench.random.random() < 0.6

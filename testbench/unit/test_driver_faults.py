@@ -94,7 +94,7 @@ def test_a_wrong_receive_header_is_found_out(header):
     async def scenario(platform):
         setup = Setup(platform)
         await setup.driver.start()
-        setup.nic.datapath._header = lambda buffers: header
+        setup.nic.datapath._header = lambda frame, buffers: header
         setup.nic.receive(bytes(60))
         with pytest.raises(DeviceError, match="where 00000000000000000000" "0100 was expected"):
             await setup.driver.receive()

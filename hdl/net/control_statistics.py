@@ -183,7 +183,7 @@ class DeviceStatistics(wiring.Component):
                         m.next = "VALUE"
             with self._state(m, "VALUE"):
                 # Its query has stood while 8 bytes were given.
-                m.d.sync += [rest.eq(Mux(request.role == _CONTROL, own.word_select(counter[0], 64), self.value)),
+                m.d.sync += [rest.eq(Mux(request.role == _CONTROL, Mux(counter[0], own[64:], own[:64]), self.value)),
                              counter.eq(counter + 1), left.eq(8)]
                 m.next = "BYTES"
                 with m.If(counter == counters):

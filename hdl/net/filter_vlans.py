@@ -51,7 +51,7 @@ class VlanTable(wiring.Component):
         bit = 1 << change.vlan[:_ROW_BITS]
         m.d.sync += column.eq(self.lookup)
         m.d.comb += [
-            read.addr.eq(self.lookup[_ROW_BITS:]), self.member.eq(read.data.bit_select(column, 1)),
+            read.addr.eq(self.lookup[_ROW_BITS:]), self.member.eq(Array(read.data)[column]),
             before.addr.eq(change.vlan[_ROW_BITS:]),
             write.addr.eq(Mux(walk.walking, walk.queue, change.vlan[_ROW_BITS:])),
             write.en.eq(walk.walking | change.valid),

@@ -55,7 +55,7 @@ class Capacities(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         stored = self.stored
-        m.submodules.capacities = capacities = Memory(shape=Capacity, depth=self.queues * self.elements, init=[])
+        m.submodules.memory = capacities = Memory(shape=Capacity, depth=self.queues * self.elements, init=[])
         write, read = capacities.write_port(), capacities.read_port()
         sum, after = Signal(FRAME_BITS + 1), Signal(_Sum)
         direct = self._sum(m, "direct", ~stored.table, after)

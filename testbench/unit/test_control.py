@@ -172,7 +172,7 @@ def test_device_writable_memory_is_not_read():
 def test_no_more_is_read_than_is_wanted():
     """Of a command that nobody handles, or that is too long already, 16 bytes are enough."""
     bench = ControlBench()
-    for command in (bytes([8, 1]) + bytes(1000), pairs_set(2) + bytes(1000)):
+    for command in (bytes([200, 1]) + bytes(1000), pairs_set(2) + bytes(1000)):
         bench.waiting.append(bench.prepare(command, 1, readable=[len(command)], writable=[1], indirect=False))
     buffers = list(bench.waiting)
     bench.run()

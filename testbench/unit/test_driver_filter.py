@@ -93,7 +93,8 @@ def test_statistics():
         await driver.start()
         control = driver.control
         rx, tx, cvq = StatisticType.RX_BASIC, StatisticType.TX_BASIC, StatisticType.CVQ
-        assert await control.statistic_types() == {rx, tx, cvq, StatisticType.RX_SPEED, StatisticType.TX_SPEED}
+        assert await control.statistic_types() == {
+            rx, tx, cvq, StatisticType.RX_CSUM, StatisticType.RX_SPEED, StatisticType.TX_SPEED}
         for length in (60, 70):
             await driver.send(bytes(length))
         assert await passes(setup, BROADCAST + bytes(50)) == [True]

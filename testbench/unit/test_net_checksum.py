@@ -19,7 +19,7 @@ def test_verdicts(width, stall):
     bad = {n for n in range(len(frames)) if n % 9 == 5}
     rejected = {n for n in range(len(frames)) if n % 7 == 3} - bad
     counts = OffloadBench(frames, width=width, stall=stall, bad=bad, rejected=rejected, seed=width).check()
-    assert len(counts) == 3 and min(counts.values()) > 5
+    assert len(counts) == 3 and min(counts.values()) >= 5
 
 
 @pytest.mark.requirements("NET-056")

@@ -9,7 +9,7 @@ from model.formats import DESC_BYTES
 from testbench.system.bench import Bench
 from testbench.system.case import settings
 from testbench.system.job_bench import driver_options
-from testbench.system.probe import Probe
+from testbench.system.probe import Passed, Probe
 
 REST_NS = (6_000, 7_000)    # long enough for everything that a frame causes
 
@@ -28,13 +28,13 @@ async def _transmit(bench, nic, probe, frame):
     wire = bench.mac.captured[sent].first
     queue = nic.transmitters[0]
     rang = next(cycle for cycle, address in probe.doorbells if address == queue.doorbell_at)
-    data = probe.last("read", "tx", before=wire)
-    reads = [data]
+    # A fetch that is cut at a boundary, a table or a packet of several buffers is there when its last answer is.
+    reads = [probe.last("read", "tx", before=wire)]
     ring = range(queue.ring.descriptors, queue.ring.descriptors + queue.ring.size * DESC_BYTES)
     for label in ("table", "ring"):     # each waits for the one before
         found = [r for r in probe.requests if (r.what, r.label) == ("read", label) and rang <= r.cycle < reads[-1].cycle
                  and r.cycle + r.drawn < reads[-1].cycle and (label != "ring" or r.address in ring)]
-        reads += [max(found, key=lambda r: r.cycle)] if found else []
+        reads += [max(found, key=Passed.due)] if found else []
     return {"cycles": wire - rang - sum(read.drawn for read in reads), "reads": len(reads)}
 
 

@@ -18,6 +18,10 @@ class Passed(NamedTuple):
     drawn: float = 0.0
     answered: int = 0
 
+    def due(self):
+        """The cycle for which the answer of a read was drawn."""
+        return self.cycle + self.drawn
+
 
 class Probe:
     """Notes doorbells, the card's memory requests, and the cycles that were drawn for each read.
@@ -50,9 +54,9 @@ class Probe:
         self.requests.clear()
 
     def last(self, what, label, *, before):
-        """The last request of that kind and label that passed before cycle `before`."""
+        """Of the requests of that kind and label that passed before cycle `before`, the last, or the one answered last."""
         return max((r for r in self.requests if (r.what, r.label) == (what, label) and r.cycle < before),
-                   key=lambda r: r.cycle)
+                   key=Passed.due)
 
     def first(self, what, label, *, after):
         return min((r for r in self.requests if (r.what, r.label) == (what, label) and r.cycle >= after),

@@ -51,7 +51,7 @@ class NicConfig:
     reserved_tags: int = _parameter(16, "tags that data reads leave to descriptor and event reads")
     # Frames
     max_mtu: int = _parameter(9000, "largest mtu the frame buffers are built for")
-    tx_buffer: int = _parameter(32768, "bytes of frames between the DMA and the wire, transmit")
+    tx_buffer: int = _parameter(32768, "bytes of packets between the DMA and the wire, transmit, and of the frames made of them")
     rx_buffer: int = _parameter(65536, "bytes of frames between the wire and the DMA, receive")
     flow_entries: int = _parameter(4096, "flows remembered, so that frames come to the queue pair that sent theirs")
     # Completer
@@ -91,6 +91,9 @@ class NicConfig:
             value = getattr(self, name)
             check(_is_power_of_2(value) and value >= 2 * self.max_frame,
                   f"{name} must be a power of 2 that holds two of the largest frames, not {value!r}")
+        check(self.part_bytes + self.max_frame + 16 * self.bytes_per_beat <= self.tx_buffer,
+              f"tx_buffer of {self.tx_buffer!r} bytes does not hold the largest frame and a transaction of "
+              f"{self.part_bytes!r} bytes besides")
         check(_is_power_of_2(self.flow_entries) and 16 <= self.flow_entries <= 65536,
               f"flow_entries must be a power of 2 from 16 to 65536, not {self.flow_entries!r}")
         check(self.cq_np_depth >= 32, f"cq_np_depth must be at least 32, not {self.cq_np_depth!r}")
@@ -131,6 +134,11 @@ class NicConfig:
     def max_frame(self):
         """Largest frame without FCS: mtu, Ethernet header and two VLAN tags."""
         return self.max_mtu + 14 + 8
+
+    @property
+    def part_bytes(self):
+        """Most bytes of a transaction that reads a packet or a part of one."""
+        return min(32, self.tags // 4) * self.read_bytes
 
     def with_(self, **changes):
         return replace(self, **changes)

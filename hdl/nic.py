@@ -276,6 +276,7 @@ class VirtioNetNic(wiring.Component):
 
     def _connect_frames(self, m, device, rx, tx, transmit, receive, writes, control):
         connect_stream(m, transmit.completions, tx.completions)
+        self._connect_offloads(m, device, tx, transmit)
         self._connect_verdicts(m, rx, receive)
         connect_stream(m, rx.writes, writes.commands)
         connect_stream(m, receive.data, writes.data)
@@ -303,6 +304,16 @@ class VirtioNetNic(wiring.Component):
             receive.eth_rx_tlast.eq(self.eth_rx_tlast),
             receive.eth_rx_tuser.eq(self.eth_rx_tuser),
             self.eth_rx_tready.eq(receive.eth_rx_tready),
+        ]
+
+    def _connect_offloads(self, m, device, tx, transmit):
+        negotiated = {"csum": Feature.CSUM, "tso4": Feature.HOST_TSO4, "tso6": Feature.HOST_TSO6,
+                      "ecn": Feature.HOST_ECN, "uso": Feature.HOST_USO}
+        m.d.comb += [transmit.features[name].eq(device.features[bit]) for name, bit in negotiated.items()]
+        m.d.comb += [
+            tx.long_packets.eq(Cat(device.features[negotiated[name]] for name in ("tso4", "tso6", "uso")).any()),
+            tx.long_header.eq(device.features[Feature.HASH_REPORT]),
+            transmit.long_header.eq(device.features[Feature.HASH_REPORT]),
         ]
 
     def _connect_verdicts(self, m, rx, receive):

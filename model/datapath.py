@@ -15,6 +15,7 @@ from model import formats
 from model.coalescing import Coalescing
 from model.control import ControlCommands
 from model.filter import ReceiveFilter
+from model.offload import LONGEST_PACKET, MalformedPacket, frames_of
 from model.offloads_checksum import VALID, checksum_verdict
 from model.offloads_hash import frame_hash
 from model.statistics import Statistics
@@ -90,6 +91,7 @@ class Datapath:
 
     def start(self, queues, features):
         """`queues`: index → QueueRegisters of the enabled ones."""
+        self._negotiated = features
         self._header_bytes = formats.net_header_bytes(features)
         self._mergeable = formats.has_feature(features, formats.Feature.NET_MRG_RXBUF)
         self._checksum = formats.has_feature(features, formats.Feature.NET_GUEST_CSUM)
@@ -255,20 +257,37 @@ class Datapath:
             return False
         queue.begun.append([(chain, 0)])
         length = sum(element.length for element in chain.elements) - self._header_bytes
-        if chain.capacity or not formats.ETHERNET_HEADER <= length <= self._max_frame:
+        try:
+            if chain.capacity or not formats.ETHERNET_HEADER <= length <= LONGEST_PACKET:
+                raise MalformedPacket(f"{length} bytes")
+            data, pair = chain.gather(self._memory), queue.index // 2
+            frames = frames_of(data, data[self._header_bytes:], self._negotiated, self._max_frame)
+        except MalformedPacket:
             self._counters["tx_malformed"] += 1
             self._count(queue.index, drops=1, drop_malformed=1)
             return True
-        frame = chain.gather(self._memory)[self._header_bytes:]
-        pair = queue.index // 2
-        self._counters["tx_frames"] += 1
-        self._count(queue.index, packets=1, bytes=len(frame))
         if self._multiqueue and pair >= self.steering.pairs:
             self._counters["tx_inactive_pair"] += 1     # no driver may do that
-        self.steering.transmitted(frame, pair)
-        if self.wire:
-            self.wire(frame)
+        self._count_offload(queue.index, data, frames)
+        for frame in frames:
+            self._counters["tx_frames"] += 1
+            self._count(queue.index, packets=1, bytes=len(frame))
+            self.steering.transmitted(frame, pair)
+            if self.wire:
+                self.wire(frame)
         return True
+
+    def _count_offload(self, index, data, frames):
+        needs_csum = data[0] & formats.HDR_NEEDS_CSUM and formats.has_feature(self._negotiated, formats.Feature.NET_CSUM)
+        self._count(index, **{"needs_csum" if needs_csum else "csum_none": 1})
+        if data[1] == formats.GsoType.NONE:
+            return
+        length = len(data) - self._header_bytes
+        self._count(index, gso_packets=1, gso_bytes=length)
+        if len(frames) == 1:
+            self._count(index, gso_packets_noseg=1, gso_bytes_noseg=length)
+        else:
+            self._count(index, gso_segments=len(frames), gso_segments_bytes=sum(map(len, frames)))
 
     def _deliver(self, queue):
         if not queue.backlog:

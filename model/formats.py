@@ -110,6 +110,8 @@ FILTER_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_CTRL_RX, Feature.
                               Feature.NET_CTRL_VLAN, Feature.NET_CTRL_MAC_ADDR)
 CONTROL_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL,
                                Feature.NET_DEVICE_STATS)
+TRANSMIT_FEATURES = feature_set(Feature.NET_CSUM, Feature.NET_HOST_TSO4, Feature.NET_HOST_TSO6, Feature.NET_HOST_ECN,
+                                Feature.NET_HOST_USO, Feature.NET_GUEST_HDRLEN)
 
 
 def feature_names(mask):
@@ -200,6 +202,19 @@ VIRTIO_NET_HDR_OUT = np.dtype(VIRTIO_NET_HDR_TUNNEL.descr + [
 
 # flags of virtio_net_hdr
 NET_HDR_F_NEEDS_CSUM, NET_HDR_F_DATA_VALID = 1, 2
+HDR_NEEDS_CSUM = 1                          # flags
+
+
+class GsoType(IntEnum):
+    """gso_type without GSO_ECN."""
+    NONE = 0
+    TCPV4 = 1
+    UDP = 3
+    TCPV6 = 4
+    UDP_L4 = 5
+
+
+GSO_ECN = 0x80
 
 
 def net_header_bytes(features):

@@ -81,7 +81,7 @@ class ReadEngine(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        self.part_bytes = min(32, config.tags // 4) * config.read_bytes
+        self.part_bytes = config.part_bytes
         command, beat = ReadCommand(config.pair_bits), ReadBeat(config.width, config.pair_bits)
         count = Out(range(config.tags + 1))
         super().__init__({

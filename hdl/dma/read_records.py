@@ -30,10 +30,6 @@ class ReadClient:
     most_bytes: object
 
 
-def _part_bytes(config):
-    return min(32, config.tags // 4) * config.read_bytes
-
-
 READ_CLIENTS = (
     ReadClient("fetch_rx", Client.FETCH_RX, False, lambda config: 16 * config.fetch_batch),
     ReadClient("fetch_tx", Client.FETCH_TX, False, lambda config: 16 * config.fetch_batch),
@@ -42,7 +38,7 @@ READ_CLIENTS = (
     ReadClient("control", Client.CONTROL, False, lambda config: 16),
     ReadClient("table_rx", Client.TABLE_RX, False, lambda config: config.read_bytes),
     ReadClient("table_tx", Client.TABLE_TX, False, lambda config: config.read_bytes),
-    ReadClient("data_tx", Client.DATA_TX, True, _part_bytes),
+    ReadClient("data_tx", Client.DATA_TX, True, lambda config: config.part_bytes),
 )
 
 

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..dma.spec import DataContext, ReadBeat, ReadStatus
 from ..virtqueue.spec import Completion
-from .spec import ETHERNET_HEADER_BYTES
+from .spec import ETHERNET_HEADER_BYTES, LONG_HEADER, LONGEST_PACKET, SHORT_HEADER
 
 __all__ = ["PacketJudge"]
 
@@ -15,23 +15,26 @@ class PacketJudge(wiring.Component):
     """Watches a packet's beats go by and judges the packet with the last one. Latency 1 cycle.
 
     A packet is good if every transaction of it was read without error, its chain is well formed, and the frame is
-    neither shorter than an Ethernet header nor longer than `max_frame`. A discarded transaction ends its packet.
+    neither shorter than an Ethernet header nor longer than `max_frame`, or `LONGEST_PACKET` if it is to be cut in
+    segments. A discarded transaction ends its packet.
 
     Parameters
     ----------
     width, pair_bits : int
         of the beats
-    header_bytes : int
-        bytes of virtio_net_hdr
     max_frame : int
         bytes of the longest frame
 
     Attributes
     ----------
+    long_header, long_packets : In(1)
+        virtio_net_hdr has 20 bytes, not 12; segmentation is negotiated. Constant while anything comes
     beat : In(ReadBeat(width, pair_bits)); taken : In(1)
         a beat goes by
     packet_ends : Out(1)
         in the same cycle: `beat` ends the packet
+    segmented : In(1)
+        with what follows: the packet is to be cut in segments; matters if it is longer than `max_frame`
     clear : In(1)
         forget what has gone by of a packet
 
@@ -39,22 +42,25 @@ class PacketJudge(wiring.Component):
 
     ended, good, cut : Out(1)
         the packet ends; it may go out; it is longer than it may be, whether it ends or not
+    part : Out(1)
+        all of the packet so far was read without error, up to the end of a transaction; it goes on, and has a header
     discarded, error, malformed : Out(1)
         why an ended packet is not good: it was not read, a read failed, or length or chain are wrong
-    bytes : Out(range(max_frame + 1))
-        bytes of a good frame
+    bytes : Out(range(LONGEST_PACKET + 1))
+        bytes of a good frame; with `part` bytes of it so far
     completion : Out(Completion(pair_bits))
         of an ended packet that is not discarded; a used transmit buffer's length is 0, and nothing of it is left over
     """
 
-    def __init__(self, width, pair_bits, header_bytes, max_frame):
-        self.header_bytes = header_bytes
-        self.longest = header_bytes + max_frame
+    def __init__(self, width, pair_bits, max_frame):
+        self.max_frame = max_frame
         super().__init__({
-            "beat": In(ReadBeat(width, pair_bits)), "taken": In(1), "packet_ends": Out(1), "clear": In(1),
-            "ended": Out(1), "good": Out(1), "cut": Out(1),
+            "long_header": In(1), "long_packets": In(1),
+            "beat": In(ReadBeat(width, pair_bits)), "taken": In(1), "packet_ends": Out(1),
+            "segmented": In(1), "clear": In(1),
+            "ended": Out(1), "good": Out(1), "cut": Out(1), "part": Out(1),
             "discarded": Out(1), "error": Out(1), "malformed": Out(1),
-            "bytes": Out(range(max_frame + 1)),
+            "bytes": Out(range(LONGEST_PACKET + 1)),
             "completion": Out(Completion(pair_bits)),
         })
 
@@ -65,32 +71,49 @@ class PacketJudge(wiring.Component):
         m.d.comb += Value.cast(context).eq(beat.context)
 
         # Of the packet's beats before this one; `length` stands still once the packet is too long.
-        length = Signal(range(self.longest + 1))
-        long, failed, dropped = Signal(), Signal(), Signal()
+        longest = LONG_HEADER + LONGEST_PACKET
+        length = Signal(range(longest + 1))
+        long, longer, failed, dropped = Signal(), Signal(), Signal(), Signal()
+        # Constant while anything comes; registers keep them out of the path.
+        header, most, most_whole = Signal(5), Signal(range(longest + 1)), Signal(range(LONG_HEADER + self.max_frame + 1))
+        m.d.sync += [
+            header.eq(Mux(self.long_header, LONG_HEADER, SHORT_HEADER)),
+            most.eq(header + Mux(self.long_packets, LONGEST_PACKET, self.max_frame)),
+            most_whole.eq(header + self.max_frame),
+        ]
 
-        total = Signal(range(self.longest + len(beat.data) // 8 + 1))
-        too_long, fails, drops, gone = Signal(), Signal(), Signal(), Signal()
+        total = Signal(range(longest + len(beat.data) // 8 + 1))
+        too_long, too_long_whole, fails, drops, gone = (Signal(name=name) for name in (
+            "too_long", "too_long_whole", "fails", "drops", "gone"))
         m.d.comb += [
             total.eq(length + beat.bytes),
-            too_long.eq(long | (total > self.longest)),
+            too_long.eq(long | (total > most)), too_long_whole.eq(longer | (total > most_whole)),
             gone.eq(beat.last & (beat.status == ReadStatus.DISCARDED)),
             fails.eq(failed | (beat.last & (beat.status != ReadStatus.OK))),
             drops.eq(dropped | (beat.last & context.drop)),
             self.packet_ends.eq(beat.last & (context.packet_last | gone)),
         ]
-        wrong = drops | too_long | (total < self.header_bytes + ETHERNET_HEADER_BYTES)
+        read, wrong, over, over_whole = Signal(), Signal(), Signal(), Signal()
+        short = total < header + ETHERNET_HEADER_BYTES
         with m.If(self.taken):
             m.d.sync += [
-                self.ended.eq(self.packet_ends), self.cut.eq(too_long), self.discarded.eq(gone),
-                self.good.eq(~fails & ~wrong), self.error.eq(fails & ~gone), self.malformed.eq(wrong & ~fails),
-                self.bytes.eq(total - self.header_bytes),
+                self.part.eq(beat.last & ~self.packet_ends & ~fails & ~short & ~too_long),
+                self.ended.eq(self.packet_ends), self.discarded.eq(gone),
+                read.eq(~fails), self.error.eq(fails & ~gone),
+                wrong.eq(drops | short),
+                over.eq(too_long), over_whole.eq(too_long_whole),
+                self.bytes.eq(total - header),
                 self.completion.queue.eq(beat.queue), self.completion.behind.eq(beat.behind),
                 self.completion.id.eq(context.id), self.completion.slots.eq(context.slots),
                 self.completion.filled.eq(1),
-                long.eq(too_long), failed.eq(fails), dropped.eq(drops),
+                long.eq(too_long), longer.eq(too_long_whole), failed.eq(fails), dropped.eq(drops),
             ]
             with m.If(~too_long):
                 m.d.sync += length.eq(total)
+        m.d.comb += [
+            self.cut.eq(over | (over_whole & ~self.segmented)),
+            self.good.eq(read & ~wrong & ~self.cut), self.malformed.eq(read & (wrong | self.cut)),
+        ]
         with m.If(self.clear | (self.taken & self.packet_ends)):
-            m.d.sync += [length.eq(0), long.eq(0), failed.eq(0), dropped.eq(0)]
+            m.d.sync += [length.eq(0), long.eq(0), longer.eq(0), failed.eq(0), dropped.eq(0)]
         return m

@@ -8,9 +8,9 @@ RFC 768 (UDP).
 from amaranth.lib import data, enum
 
 __all__ = ["ETHERNET_HEADER_BYTES", "HEADER_SIZES", "ChecksumVerdict", "EtherType", "FrameHash", "GsoType",
-           "HeaderFlag",
-           "IPV4_HEADER_BYTES", "IPV6_HEADER_BYTES", "PacketHeaders", "Protocol", "VLAN_TAG_BYTES", "VirtioNetHeader",
-           "VirtioNetHeaderHash", "is_vlan_tag"]
+           "HeaderFlag", "HeaderFlags", "IPV4_HEADER_BYTES", "IPV6_HEADER_BYTES", "LONGEST_PACKET", "LONG_HEADER",
+           "PacketHeaders", "Protocol", "SHORT_HEADER", "VLAN_TAG_BYTES", "VirtioNetHeader", "VirtioNetHeaderHash",
+           "is_vlan_tag"]
 
 
 # Destination, source, EtherType: what a frame must have at least.
@@ -22,6 +22,10 @@ IPV6_HEADER_BYTES = 40
 
 # Bytes of virtio_net_hdr: plain; with hash report; with UDP tunnel segmentation; with outer header or IPsec.
 HEADER_SIZES = (12, 20, 24, 32)
+SHORT_HEADER, LONG_HEADER = HEADER_SIZES[:2]
+
+# Of a packet to be segmented: the longest IP packet behind an Ethernet header and two tags.
+LONGEST_PACKET = 65535 + ETHERNET_HEADER_BYTES + 2 * VLAN_TAG_BYTES
 
 
 class GsoType(enum.Enum, shape=8):
@@ -49,6 +53,11 @@ class FrameHash(data.Struct):
     """`hash_value` and `hash_report` of struct virtio_net_hdr, the latter as far as it is used."""
     value: 32
     report: 4
+
+
+class HeaderFlags(enum.IntEnum):
+    """Bit numbers in `flags`."""
+    NEEDS_CSUM = 0
 
 
 class EtherType(enum.IntEnum, shape=16):

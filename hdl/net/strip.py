@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..dma.spec import ReadBeat
 from ..stream import PacketBeat
+from .spec import LONG_HEADER, LONGEST_PACKET, SHORT_HEADER, VirtioNetHeader
 
 __all__ = ["HeaderStrip"]
 
@@ -24,49 +25,58 @@ class HeaderStrip(wiring.Component):
         bits per beat
     pair_bits : int
         bits of a queue's local index
-    header_bytes : int
-        bytes of virtio_net_hdr
 
     Attributes
     ----------
+    long_header : In(1)
+        virtio_net_hdr has 20 bytes, not 12; constant while anything comes
     i : In(stream(ReadBeat(width, pair_bits)))
         `i.ready` is `enable`
     enable : In(1)
     packet_ends : In(1)
         with the beat at `i`: it ends the packet
-    good, cut : In(1)
-        a cycle after the beat was taken: the packet that ends with it is to be kept; it is too long, write no more
+    good, cut : In(1); bytes : In(range(LONGEST_PACKET + 1))
+        a cycle after the beat was taken: the packet that ends with it is to be kept; it is too long, write no more;
+        bytes of a packet that is to be kept, without header
     clear : In(1)
         forget what has come of a packet; only while no beat comes
     write, commit, abort : Out(1); row : Out(PacketBeat(width))
-        to the `FrameBuffer`
+        to the `FrameBuffer`; `abort` comes without a row, and only if the packet has written any
     queue : Out(pair_bits)
         with `write`: local index of the queue that the packet was read from
-    header : Out(8 * header_bytes)
-        the packet's header, in the cycle of its `commit`: what checksum and segmentation work from
+    header : Out(VirtioNetHeader)
+        with `write`: the packet's header; also from the cycle of the beat after the one that completes it
+    total : Out(range(LONGEST_PACKET + 1))
+        with `commit`: bytes of the packet without header
     idle : Out(1)
         no beat inside; part of a packet may be
     """
 
-    def __init__(self, width, pair_bits, header_bytes):
+    def __init__(self, width, pair_bits):
         self.width = width
         self.pair_bits = pair_bits
-        self.header_bytes = header_bytes
         super().__init__({
             "i": In(stream.Signature(ReadBeat(width, pair_bits))),
-            "enable": In(1), "packet_ends": In(1), "good": In(1), "cut": In(1), "clear": In(1),
+            "long_header": In(1), "enable": In(1), "packet_ends": In(1), "clear": In(1),
+            "good": In(1), "cut": In(1), "bytes": In(range(LONGEST_PACKET + 1)),
             "write": Out(1), "commit": Out(1), "abort": Out(1), "row": Out(PacketBeat(width)),
             "queue": Out(pair_bits),
-            "header": Out(8 * header_bytes),
+            "header": Out(VirtioNetHeader), "total": Out(range(LONGEST_PACKET + 1)),
             "idle": Out(1),
         })
         self._lanes = width // 8
-        # Where a packet's first byte goes, and in how many rows its header lies then.
-        self._begin = -header_bytes % self._lanes
-        self._header_rows = (self._begin + header_bytes) // self._lanes
+        self._header_rows = -(-LONG_HEADER // self._lanes)
 
     def elaborate(self, platform):
         m = Module()
+        # Where a packet's first byte goes, and in how many rows its header lies then.
+        begins = [-size % self._lanes for size in (SHORT_HEADER, LONG_HEADER)]
+        self._begin = Signal(range(self._lanes), init=begins[0])
+        self._rows = Signal(range(self._header_rows + 1), init=-(-SHORT_HEADER // self._lanes))
+        m.d.sync += [
+            self._begin.eq(Mux(self.long_header, *reversed(begins))),
+            self._rows.eq(Mux(self.long_header, self._header_rows, -(-SHORT_HEADER // self._lanes))),
+        ]
         rotated = Signal(self.width)
         start, fill = Signal(range(self._lanes + 1)), Signal(range(2 * self._lanes + 1))
         valid, ends, over = Signal(), Signal(), Signal()
@@ -79,30 +89,34 @@ class HeaderStrip(wiring.Component):
         lanes = range(self._lanes)
         m.d.comb += [merged.word_select(n, 8).eq(Mux(start > n, carry.word_select(n, 8), rotated.word_select(n, 8)))
                      for n in lanes]
-        skip = Signal(range(self._header_rows + 1), init=self._header_rows)
+        passed = Signal(range(self._header_rows + 1))      # rows of the header
+        in_header = passed != self._rows
         fresh = Signal(init=1)         # the next row is a frame's first
         with m.If(valid):
             m.d.sync += carry.eq(Mux(over, rotated, merged))
             with m.If(ends):
-                m.d.sync += skip.eq(self._header_rows)
-            with m.Elif(over & (skip != 0)):
-                m.d.sync += skip.eq(skip - 1)
+                m.d.sync += passed.eq(0)
+            with m.Elif(over & in_header):
+                m.d.sync += passed.eq(passed + 1)
         m.d.sync += [flush.eq(valid & over & ends & self.good), flush_bytes.eq(fill - self._lanes)]
         queue, flush_queue = Signal(self.pair_bits), Signal(self.pair_bits)
         m.d.sync += flush_queue.eq(queue)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += queue.eq(self.i.payload.queue)
         m.d.comb += self.queue.eq(Mux(flush, flush_queue, queue))
+        flush_total = Signal.like(self.bytes)
+        m.d.sync += flush_total.eq(self.bytes)
+        m.d.comb += self.total.eq(Mux(flush, flush_total, self.bytes))
         with m.If(self.clear):
-            m.d.sync += skip.eq(self._header_rows)
+            m.d.sync += passed.eq(0)
 
-        full_row = over & (skip == 0) & ~self.cut
+        full_row = over & ~in_header & ~self.cut & (self.good | ~ends)
         last_row = ends & self.good & ~over
         m.d.comb += [
             self.write.eq(flush | (valid & (full_row | last_row))),
             self.commit.eq(flush | (valid & last_row)),
             # With `flush` the packet in the pipeline is at its first beat and has written nothing.
-            self.abort.eq((valid & ends & ~self.good & ~flush) | self.clear),
+            self.abort.eq(((valid & ends & ~self.good & ~flush) | self.clear) & ~fresh),
             self.row.data.eq(Mux(flush, carry, merged)),
             self.row.bytes.eq(Mux(flush, flush_bytes, Mux(over, self._lanes, fill))),
             self.row.first.eq(fresh),
@@ -113,13 +127,14 @@ class HeaderStrip(wiring.Component):
             m.d.sync += fresh.eq(1)
         with m.Elif(self.write):
             m.d.sync += fresh.eq(0)
-        self._keep_header(m, valid & over, skip, merged)
+        self._keep_header(m, valid & over, passed, merged)
         return m
 
     def _rotate(self, m, rotated, start, fill, valid, ends, over):
         """First cycle: the beat's bytes to the lanes behind those of the beats before, round and round."""
         beat = self.i.payload
-        place = Signal(range(self._lanes + 1), init=self._begin)
+        place = Signal(range(self._lanes + 1))
+        between = Signal(init=1)     # no packet has begun
         reach = Signal(range(2 * self._lanes + 1))
         passes = Signal()
         taken = self.i.valid & self.i.ready
@@ -136,13 +151,16 @@ class HeaderStrip(wiring.Component):
             m.d.sync += [
                 rotated.eq(data), start.eq(place), fill.eq(reach), ends.eq(self.packet_ends), over.eq(passes),
                 place.eq(Mux(self.packet_ends, self._begin, Mux(passes, reach - self._lanes, reach))),
+                between.eq(self.packet_ends),
             ]
-        with m.Elif(self.clear):
-            m.d.sync += place.eq(self._begin)
+        with m.Elif(self.clear | between):
+            m.d.sync += [place.eq(self._begin), between.eq(1)]
 
-    def _keep_header(self, m, row_complete, skip, row):
+    def _keep_header(self, m, row_complete, passed, row):
         rows = [Signal(self.width, name=f"header_row{n}") for n in range(self._header_rows)]
         for n, kept in enumerate(rows):
-            with m.If(row_complete & (skip == self._header_rows - n)):
+            with m.If(row_complete & (passed == n)):
                 m.d.sync += kept.eq(row)
-        m.d.comb += self.header.eq(Cat(rows)[8 * self._begin:])
+        size = Shape.cast(VirtioNetHeader).width
+        short, long = (Cat(rows)[8 * (-total % self._lanes):][:size] for total in (SHORT_HEADER, LONG_HEADER))
+        m.d.comb += Value.cast(self.header).eq(Mux(self.long_header, long, short))

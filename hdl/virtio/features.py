@@ -95,6 +95,7 @@ def offered_features(config):
         F.MAC, F.STATUS, F.MTU, F.SPEED_DUPLEX, F.MRG_RXBUF, F.GUEST_CSUM, F.RSS,
         F.CTRL_VQ, F.MQ, F.NOTF_COAL, F.VQ_NOTF_COAL,
         F.CTRL_RX, F.CTRL_RX_EXTRA, F.CTRL_VLAN, F.CTRL_MAC_ADDR, F.GUEST_ANNOUNCE, F.DEVICE_STATS,
+        F.CSUM, F.HOST_TSO4, F.HOST_TSO6, F.HOST_ECN, F.HOST_USO, F.GUEST_HDRLEN,
     }
     check_offered(offered)
     return tuple(sorted(offered))

@@ -12,10 +12,12 @@ from .reader import Element
 __all__ = ["WalkTransmit"]
 
 
-_HEADER = 12       # struct virtio_net_hdr
+_HEADER, _LONG_HEADER = 12, 20     # struct virtio_net_hdr
 _ETHERNET = 14
-_LENGTH_BITS = 15  # of an element that is read; the largest frame has 9238 bytes
-# A transaction of more requests gains nothing: this many hold the largest frame in requests of 512 bytes.
+_LONGEST_PACKET = 65535 + _ETHERNET + 8    # to be segmented: an IP packet behind two VLAN tags
+_LENGTH_BITS = 17                  # of an element that is read
+# A transaction of more requests gains nothing: this many hold the largest frame in requests of 512 bytes. That is also
+# what the transmit path keeps room for.
 _PART_REQUESTS = 32
 
 
@@ -25,8 +27,9 @@ class WalkTransmit(wiring.Component):
     The last piece of a packet carries its `DataContext` with `packet_last`: the id of the last element, the chain's
     length in slots, and `drop`. An element a cycle; 2 cycles from `elements` to `reads`.
 
-    *Dropped* are chains with a device-writable element, with more than the largest frame and its header, or with less
-    than an Ethernet header and the virtio header. Of a chain found bad nothing more is read; its last piece then
+    *Dropped* are chains with a device-writable element, with more than the longest packet and its header, or with less
+    than an Ethernet header and the virtio header. The longest packet is the largest frame, or with `long_packets`
+    65557 bytes. Of a chain found bad nothing more is read; its last piece then
     has 0 bytes, so that the buffer comes back used. Likewise a chain that is abandoned by a reset.
 
     *Parts*. The read engine delivers a transaction when all of it is there, so a packet is asked for in several
@@ -42,6 +45,8 @@ class WalkTransmit(wiring.Component):
     Attributes
     ----------
     elements : stream of Element in
+    long_packets, long_header : In(1)
+        segmentation is negotiated; virtio_net_hdr has 20 bytes, not 12. Constant while anything is under way
     request_shift, part_requests : In
         from `ReadEngine`: log2 of the request size, 7 to 9; requests that a part may have, a power of 2 from 4 on.
         Constant while anything is read
@@ -53,13 +58,14 @@ class WalkTransmit(wiring.Component):
 
     def __init__(self, queue_bits, *, max_frame):
         self.queue_bits = queue_bits
-        self.most = max_frame + _HEADER
+        self.max_frame = max_frame
         self._checked = data.StructLayout({
             "queue": queue_bits, "address": 64, "length": _LENGTH_BITS, "id": 16, "slots": 16,
             "last": 1, "drop": 1,
         })
         super().__init__({
             "elements": In(stream.Signature(Element(queue_bits))),
+            "long_packets": In(1), "long_header": In(1),
             "request_shift": In(4),
             "part_requests": In(9),
             "reads": Out(stream.Signature(ReadCommand(queue_bits))),
@@ -89,10 +95,16 @@ class WalkTransmit(wiring.Component):
         chain = self.elements.payload.chain
         total, was_bad, slots = Signal(_LENGTH_BITS), Signal(), Signal(16)
         sum = Signal(_LENGTH_BITS + 1)
+        least, most = Signal(range(_LONG_HEADER + _ETHERNET + 1)), Signal(_LENGTH_BITS)
+        header = Mux(self.long_header, _LONG_HEADER, _HEADER)
+        m.d.sync += [
+            least.eq(header + _ETHERNET),
+            most.eq(header + Mux(self.long_packets, _LONGEST_PACKET, self.max_frame)),
+        ]
         m.d.comb += [
             sum.eq(total + chain.length[:_LENGTH_BITS]),
             bad.eq(was_bad | chain.write | self.elements.payload.abandoned | chain.length[_LENGTH_BITS:].any()
-                   | (sum > self.most) | (chain.last & (sum < _HEADER + _ETHERNET))),
+                   | (sum > most) | (chain.last & (sum < least))),
         ]
         m.d.sync += [
             # Of a bad chain only the end matters.

@@ -16,6 +16,7 @@ from model.formats import CapType, Feature, Status
 from model.pci import Command
 from testbench.driver.interrupts import MessageInterrupts, PinInterrupt
 from testbench.driver.naps import Naps
+from testbench.driver.offload import prepare
 from testbench.driver.options import REQUIRED, WANTED, WANTED_ALL, NicOptions
 from testbench.driver.pci import MsixTable, PciFunction
 from testbench.driver.platform import DeviceError, DriverError
@@ -269,9 +270,11 @@ class Nic:
 
     # Frames
 
-    async def send(self, frame, *, framing=None, pair=0):
-        """Make a frame available to the device, waiting for room in the ring, and ring the doorbell."""
-        await self._transmitter(pair).send(frame, framing or self.options.framing)
+    async def send(self, frame, *, framing=None, pair=0, checksum=False, segment=0):
+        """Make a frame available to the device, waiting for room in the ring, and ring the doorbell. The device
+        completes its `checksum`, or cuts the packet in segments of `segment` bytes of payload: see `prepare`."""
+        offload, frame = prepare(frame, self.virtio.features, checksum=checksum, segment=segment)
+        await self._transmitter(pair).send(frame, framing or self.options.framing, offload)
 
     async def send_many(self, frames, *, framing=None, pair=0, batch=None):
         """Send any iterable of frames with a doorbell per `batch`."""

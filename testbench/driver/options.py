@@ -16,7 +16,7 @@ WANTED = formats.feature_set(
     Feature.NET_STATUS, Feature.NET_SPEED_DUPLEX)
 # Everything that the driver knows how to use.
 WANTED_ALL = (WANTED | formats.RING_FEATURES | formats.RECEIVE_FEATURES | formats.CONTROL_FEATURES
-              | formats.OFFLOAD_FEATURES)
+              | formats.OFFLOAD_FEATURES | formats.TRANSMIT_FEATURES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ class NicOptions:
     sleep_seed : fall asleep now and then, see Naps, for `sleep_ns` on average; None never does
     buffer_align : alignment of every buffer
     buffer_slack : bytes beyond header and largest frame in each transmit buffer, for framings with gaps
+    packet_bytes : longest packet that can be sent to be segmented, at most 65557
     required, wanted : feature masks
     max_payload, max_read_request, extended_tags : Device Control
     """
@@ -62,6 +63,7 @@ class NicOptions:
     sleep_ns: float = 2000
     buffer_align: int = 4096
     buffer_slack: int = 1024
+    packet_bytes: int = 1522
     required: int = REQUIRED
     wanted: int = WANTED
     max_payload: int = 256

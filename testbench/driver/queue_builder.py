@@ -66,7 +66,7 @@ class QueueBuilder:
         overhead = formats.ETHERNET_HEADER + 2 * formats.VLAN_TAG
         if index & 1:
             return TransmitQueue(nic, index, size, header_bytes=header_bytes, frame_bytes=mtu + overhead,
-                                 slack=nic.options.buffer_slack)
+                                 packet_bytes=nic.options.packet_bytes, slack=nic.options.buffer_slack)
         length = header_bytes + max(mtu, 1500) + overhead
         mergeable = formats.has_feature(features, Feature.NET_MRG_RXBUF)
         wanted = nic.options.receive_buffer_bytes or length

@@ -5,6 +5,7 @@ from itertools import islice
 from model import formats
 from testbench.driver.area import Area
 from testbench.driver.framing import TOGETHER
+from testbench.driver.offload import NO_OFFLOAD
 from testbench.driver.platform import DeviceError, DriverError
 from testbench.driver.receive_header import ReceiveHeader
 from testbench.driver.virtqueue import Virtqueue
@@ -25,14 +26,16 @@ class BufferQueue(Virtqueue):
 
 
 class TransmitQueue(BufferQueue):
-    """Frames on their way out. `slack` bytes of each buffer are for framings that leave gaps."""
+    """Frames on their way out, none longer than `frame_bytes`, and packets to be segmented, none longer than
+    `packet_bytes`. `slack` bytes of each buffer are for framings that leave gaps."""
 
-    def __init__(self, nic, index, size, *, header_bytes, frame_bytes, slack):
+    def __init__(self, nic, index, size, *, header_bytes, frame_bytes, packet_bytes, slack):
         super().__init__(nic, index, size)
-        self._allocate("tx", header_bytes + frame_bytes + slack, size)
+        self._allocate("tx", header_bytes + max(frame_bytes, packet_bytes) + slack, size)
         self.interrupt_after = nic.options.transmit_interrupt_after
+        self._header_bytes = header_bytes
         self._header = bytes(header_bytes)
-        self._frame_bytes = frame_bytes
+        self._frame_bytes, self._packet_bytes = frame_bytes, packet_bytes
         self._free = list(reversed(range(size)))
 
     def reclaim(self):
@@ -48,11 +51,11 @@ class TransmitQueue(BufferQueue):
             self.reclaim()
         return min(self.ring.free, len(self._free))
 
-    def post(self, frame, framing):
+    def post(self, frame, framing, offload=NO_OFFLOAD):
         """Make a frame available, without ringing; False if there is no room for it now."""
         self.check_open()
-        data = self._header + frame
-        self._check(frame)
+        data = offload.header(self._header_bytes) + frame
+        self._check(frame, offload)
         if framing.room(len(data)) > len(self._views[0]):
             raise DriverError(f"{framing} needs {framing.room(len(data))} bytes, a buffer has {len(self._views[0])}")
         pieces = framing.place(0, len(data))
@@ -83,8 +86,8 @@ class TransmitQueue(BufferQueue):
         self.ring.add_batch([self._buffers[number] for number in numbers], lengths, False, numbers)
         self._count(frames)
 
-    def _check(self, frame):
-        least, most = formats.ETHERNET_HEADER, self._frame_bytes
+    def _check(self, frame, offload=NO_OFFLOAD):
+        least, most = formats.ETHERNET_HEADER, self._packet_bytes if offload.gso_type else self._frame_bytes
         if not least <= len(frame) <= most:
             raise DriverError(f"frame of {len(frame)} bytes, {least} to {most} can be sent")
 
@@ -92,8 +95,8 @@ class TransmitQueue(BufferQueue):
         self._statistics["tx_frames"] += len(frames)
         self._statistics["tx_bytes"] += sum(map(len, frames))
 
-    async def send(self, frame, framing):
-        while not self.post(frame, framing):
+    async def send(self, frame, framing, offload=NO_OFFLOAD):
+        while not self.post(frame, framing, offload):
             await self.wait_used()
         await self.kick()
 

@@ -12,7 +12,7 @@ from testbench.unit.bench import StreamBench
 # flags 0, gso_type NONE, hdr_len, gso_size, csum_start, csum_offset 0, num_buffers 1
 HEADER = bytes(10) + b"\x01\x00"
 CONFIGS = {128: NicConfig.preset("tiny"),
-           512: NicConfig(rx_buffer=8192, tx_buffer=8192, max_mtu=2000, flow_entries=16)}
+           512: NicConfig(rx_buffer=8192, tx_buffer=8192, max_mtu=2000, flow_entries=16, tags=32)}
 CAUSES = ("disabled", "bad", "runt", "oversize", "overflow")
 
 

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.stream import RegisterSlice
 
-from .read_records import READ_CLIENTS, ReadOpened, ReadReady
+from .read_records import GROUP, READ_CLIENTS, ReadOpened, ReadReady
 
 __all__ = ["ReadyQueue", "DeliveryChoice", "room_beats"]
 
@@ -50,8 +50,8 @@ class DeliveryChoice(wiring.Component):
     client fit into what `room` stands for (`room_beats`). A beat counts as taken 2 cycles after its transfer; from then
     on `room` must take account of it.
 
-    A bulk client's parts of a long packet wait in a queue of their own until every older transaction of the client has
-    been chosen. `ReadIssue` sees to it that none is younger.
+    A bulk client's transactions are chosen group by group; those of each group that is under way wait in a queue of
+    their own. Requests take their tags in order, so the oldest group never waits for tags that a younger one has.
 
     Parameters
     ----------
@@ -65,6 +65,8 @@ class DeliveryChoice(wiring.Component):
         combinational; while it is not taken the choice may change
     room_<client>, taken_<client> : In(1)
         `taken_<client>`: a beat of the client is transferred in this cycle
+    group : Out(GROUP)
+        group of the bulk client that is being chosen from
     idle : Out(1)
         no beat of a chosen transaction waits to be taken
     """
@@ -78,7 +80,7 @@ class DeliveryChoice(wiring.Component):
             "chosen": Out(stream.Signature(shape)),
             **{f"room_{row.name}": In(1) for row in READ_CLIENTS},
             **{f"taken_{row.name}": In(1) for row in READ_CLIENTS},
-            "idle": Out(1),
+            "group": Out(GROUP), "idle": Out(1),
         })
 
     def elaborate(self, platform):
@@ -110,21 +112,23 @@ class DeliveryChoice(wiring.Component):
         return queue.o
 
     def _bulk(self, m, row):
-        """The client's ordinary transactions, or, when there are none, parts of a long packet."""
-        ordinary = self._queue(m, row, row.name, ~self.ready.payload.long)
-        parts = self._queue(m, row, f"{row.name}_parts", self.ready.payload.long)
+        """The client's transactions of the oldest group that is not at its end."""
         source = stream.Signature(self.ready.payload.shape()).create(path=(f"{row.name}_source",))
-        older = Signal(range(self.config.tags + 1), name=f"{row.name}_older")    # ordinary ones opened and not chosen
-        opened = self.opened.payload
-        m.d.sync += older.eq(older
-                             + (self.opened.valid & opened.last & ~opened.long & (opened.domain.client == row.client))
-                             - (ordinary.valid & ordinary.ready))
-        m.d.comb += [
-            source.valid.eq(ordinary.valid | (parts.valid & (older == 0))),
-            source.payload.eq(Mux(ordinary.valid, ordinary.payload.as_value(), parts.payload.as_value())),
-            ordinary.ready.eq(source.ready),
-            parts.ready.eq(source.ready & ~ordinary.valid & (older == 0)),
-        ]
+        opened, newest = self.opened.payload, Signal(GROUP, name=f"{row.name}_newest")
+        opens = self.opened.valid & opened.last & (opened.domain.client == row.client)
+        with m.If(opens):
+            m.d.sync += newest.eq(opened.group)
+        left = [Signal(range(self.config.tags + 1), name=f"{row.name}_left{n}") for n in range(1 << GROUP)]
+        for n, count in enumerate(left):      # transactions opened and not chosen
+            queue = self._queue(m, row, f"{row.name}_group{n}", self.ready.payload.group == n)
+            m.d.sync += count.eq(count + (opens & (opened.group == n)) - (queue.valid & queue.ready))
+            with m.If(self.group == n):
+                m.d.comb += [
+                    source.valid.eq(queue.valid), source.payload.eq(queue.payload), queue.ready.eq(source.ready),
+                ]
+                # Once another group has begun, nothing more comes of this one.
+                with m.If((count == 0) & (newest != n)):
+                    m.d.sync += self.group.eq(n + 1)
         return source
 
     def _account(self, m, row, source):

@@ -75,7 +75,7 @@ class OrderLists(wiring.Component):
             # By tag, written by the appender: the next tag, and what was opened.
             "links": (config.tag_bits, config.tags),
             "tags": ({"generation": GENERATION, "watched": 1, "domain": self.domain_layout, "ends": 1,
-                      "first": config.tag_bits, "beats": ready["beats"], "long": 1}, config.tags),
+                      "first": config.tag_bits, "beats": ready["beats"], "group": ready["group"]}, config.tags),
             # By tag, written by the walker and when it retires.
             "watches": ({"watched": 1}, config.tags),
             "ends": ({"generation": GENERATION, "watched": 1}, config.tags),
@@ -117,7 +117,7 @@ class OrderLists(wiring.Component):
         self._write(m, self.links, self.opened.valid & linked, tail.tag, opened.tag)
         self._write(m, self.tags, self.opened.valid, opened.tag, {
             "generation": opened.generation, "watched": watched ^ ~cursor, "domain": opened.domain,
-            "ends": opened.last, "first": opened.first, "beats": opened.beats, "long": opened.long,
+            "ends": opened.last, "first": opened.first, "beats": opened.beats, "group": opened.group,
         })
 
     def _retire(self, m):
@@ -184,5 +184,5 @@ class OrderLists(wiring.Component):
         m.d.comb += [
             self.ready.valid.eq(here & record.ends),
             ready.domain.eq(place.domain), ready.last.eq(place.tag),
-            ready.first.eq(record.first), ready.beats.eq(record.beats), ready.long.eq(record.long),
+            ready.first.eq(record.first), ready.beats.eq(record.beats), ready.group.eq(record.group),
         ]

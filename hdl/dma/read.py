@@ -32,8 +32,8 @@ class ReadEngine(wiring.Component):
       client's transaction is open, the others go on; the prompt ones wait for each other's last pieces.
     - Completions may come for different tags in any order, and in any portions.
     - A transaction is delivered when all of it and all older ones of its domain have ended, well or not, and its client
-      has room. A transaction with `more` waits besides for every older one of its client; after the part without
-      `more`, the client's next commands wait until that part is delivered.
+      has room. A transaction with `more` waits besides for every older one of its client, and those behind the part
+      without `more` for that one.
     - A read that does not succeed is delivered with a status, as many bytes as asked for, and undefined data.
     - A transaction takes at most `part_requests` requests and `part_bytes` bytes, or it may never find tags enough.
 
@@ -163,7 +163,7 @@ class ReadEngine(wiring.Component):
         m.d.comb += [
             tags.extended.eq(self.extended_tag_enable), issue.extended.eq(self.extended_tag_enable),
             issue.usable.eq(tags.usable), issue.tag.eq(tags.tag), tags.take.eq(issue.take),
-            issue.discard.eq(self.discard), issue.long_done.eq(self._rows.long_done),
+            issue.discard.eq(self.discard), issue.group.eq(self._choice.group),
             self.request_shift.eq(request_shift(self.config.read_bytes, self.max_read_request)),
             self.part_requests.eq(Mux(self.extended_tag_enable, self.config.tags,
                                       min(self.config.tags, TAGS_WITHOUT_EXTENDED)) >> 2),

@@ -8,7 +8,7 @@ from hdl.pcie.spec import MemoryRequest, TlpType
 from hdl.pcie.tags import TAGS_WITHOUT_EXTENDED
 from hdl.stream import Queue, RegisterSlice, TlpBeat
 
-from .read_records import READ_CLIENTS, ReadOpened, ReadRequest
+from .read_records import GROUP, READ_CLIENTS, ReadOpened, ReadRequest
 from .spec import ReadStatus
 
 __all__ = ["ReadIssue", "read_header"]
@@ -44,7 +44,8 @@ class ReadIssue(wiring.Component):
     are few because Extended Tag Field Enable is 0. While `discard`, requests take their tags but are not sent. Neither
     are those of no bytes.
 
-    After the last part of a packet that `bulk` reads in several transactions, `bulk` waits for `long_done`.
+    A packet that `bulk` reads in several transactions is a group, and so is what comes between two such packets; when
+    all numbers of groups are in use, `bulk` waits for the oldest group to be delivered.
 
     From `prompt`, `bulk` to `requests` and `opened`: 1 cycle.
 
@@ -61,8 +62,8 @@ class ReadIssue(wiring.Component):
     usable, tag : In; take : Out(1)
         of `TagPool`
     initialise, index : In
-    long_done : In(1)
-        pulse: the last part of a long packet has been delivered
+    group : In(GROUP)
+        group that is being delivered
     requests : stream of `TlpBeat`, out
     opened : stream of `ReadOpened`, out, always ready
     unsent : stream of {tag, status}, out
@@ -76,7 +77,7 @@ class ReadIssue(wiring.Component):
             "discard": In(1), "extended": In(1),
             "usable": In(range(config.tags + 1)), "tag": In(config.tag_bits), "take": Out(1),
             "initialise": In(1), "index": In(config.tag_bits),
-            "long_done": In(1),
+            "group": In(GROUP),
             "requests": Out(stream.Signature(TlpBeat(config.width))),
             "opened": Out(stream.Signature(ReadOpened(config), always_ready=True)),
             "unsent": Out(stream.Signature(data.StructLayout({"tag": config.tag_bits, "status": ReadStatus}))),
@@ -114,10 +115,13 @@ class ReadIssue(wiring.Component):
         few = min(reserved, 8)
         scarce = self.config.tags > TAGS_WITHOUT_EXTENDED
         kept = Mux(self.extended, reserved, few) if scarce else C(few)
-        waits = Signal()           # for the delivery of a long packet
-        self._long = Signal()      # another part of a long packet follows
+        last_group = Signal(GROUP)
+        within, alone = Signal(), Signal()      # another part of a long packet follows; the packet before was long
+        self._group, switch, waits = Signal(GROUP), Signal(), Signal()
         path = Signal()
         m.d.comb += [
+            switch.eq(self.bulk.payload.last & ~within & (self.bulk.payload.more | alone)),
+            self._group.eq(last_group + switch), waits.eq(switch & (self._group == self.group)),
             request.eq(Mux(self.prompt.valid, self.prompt.payload.as_value(), self.bulk.payload.as_value())),
             sent.eq(~self.discard & (request.length != 0)),
             path.eq(Mux(sent, out_ready, unsent_ready) & ~self.initialise),
@@ -126,9 +130,7 @@ class ReadIssue(wiring.Component):
             self.take.eq((self.prompt.valid & self.prompt.ready) | (self.bulk.valid & self.bulk.ready)),
         ]
         with m.If(self.bulk.valid & self.bulk.ready & request.last):
-            m.d.sync += [self._long.eq(request.more), waits.eq(self._long & ~request.more)]
-        with m.If(self.long_done):
-            m.d.sync += waits.eq(0)
+            m.d.sync += [within.eq(request.more), alone.eq(within | request.more), last_group.eq(self._group)]
 
     def _open(self, m, request, sent):
         config = self.config
@@ -146,8 +148,7 @@ class ReadIssue(wiring.Component):
             opened.tag.eq(self.tag), opened.generation.eq(~read.data),
             opened.sent.eq(sent), opened.unsent.eq(Mux(request.length == 0, ReadStatus.OK, ReadStatus.DISCARDED)),
             opened.domain.eq(request.domain), opened.low.eq(request.address), opened.length.eq(request.length),
-            opened.last.eq(request.last), opened.more.eq(request.more), opened.context.eq(request.context),
-            opened.long.eq(~self.prompt.valid & (request.more | self._long)),
+            opened.last.eq(request.last), opened.context.eq(request.context), opened.group.eq(self._group),
         ]
         self._lay_out(m, request)
         self._count(m, request)

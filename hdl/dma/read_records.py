@@ -11,7 +11,7 @@ from amaranth.lib import data
 
 from .spec import CONTEXT_BITS, Client, ReadStatus
 
-__all__ = ["ReadClient", "READ_CLIENTS", "GENERATION", "DomainLayout", "ReadRequest", "ReadGeometry", "ReadOpened",
+__all__ = ["ReadClient", "READ_CLIENTS", "GENERATION", "GROUP", "DomainLayout", "ReadRequest", "ReadGeometry", "ReadOpened",
            "ReadRetired", "ReadReady", "ReadRow"]
 
 
@@ -45,6 +45,9 @@ READ_CLIENTS = (
 # Toggles each time a tag is taken. A memory written at the tag's end of life holds the same bit once that has been
 # reached, so that nobody has to clear it and each memory has one writer.
 GENERATION = 1
+# Transactions of bulk clients are delivered group by group: a packet that is read in several of them is a group, and so
+# is what comes between two such packets. So many bits tell groups apart; one less than that many may be under way.
+GROUP = 2
 
 
 class DomainLayout(data.StructLayout):
@@ -91,7 +94,7 @@ class ReadOpened(data.StructLayout):
     first : first tag of the transaction
     last : the transaction ends here; then these are valid:
     beats : beats that the transaction is delivered in
-    long, more : it is part of a packet read in several transactions; another part follows
+    group : of a bulk client's transaction: number of its group
     context : of its last piece
     """
 
@@ -102,7 +105,7 @@ class ReadOpened(data.StructLayout):
             "geometry": ReadGeometry(config.width, config.read_bytes),
             "first": config.tag_bits, "last": 1,
             "beats": range(config.tags * config.read_bytes // config.bytes_per_beat + 1),
-            "long": 1, "more": 1, "context": CONTEXT_BITS,
+            "group": GROUP, "context": CONTEXT_BITS,
         })
 
 
@@ -119,7 +122,7 @@ class ReadReady(data.StructLayout):
     def __init__(self, config):
         opened = ReadOpened(config).members
         super().__init__({"domain": opened["domain"], "first": config.tag_bits, "last": config.tag_bits,
-                          "beats": opened["beats"], "long": 1})
+                          "beats": opened["beats"], "group": GROUP})
 
 
 class ReadRow(data.StructLayout):

@@ -32,8 +32,6 @@ class RowReader(wiring.Component):
         a slot has been read
     following, behind : In; domain, last_tag : Out
         look-ups in `OrderLists`, by `slot` and by (`domain`, `last_tag`), in the same cycle
-    long_done : Out(1)
-        pulse: the last part of a long packet has been read
     """
 
     def __init__(self, config):
@@ -49,15 +47,14 @@ class RowReader(wiring.Component):
             "release": Out(stream.Signature(data.StructLayout({"tag": tag, "quarantined": 1}))),
             "following": In(tag), "behind": In(1),
             "domain": Out(DomainLayout(config.pair_bits)), "last_tag": Out(tag),
-            "long_done": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         beat = self.config.bytes_per_beat
         bits = beat.bit_length() - 1
-        geometry, status, closing = self._look_up(m)
-        active, long, first = Signal(), Signal(), Signal()
+        geometry, status, context = self._look_up(m)
+        active, first = Signal(), Signal()
         worst = Signal(ReadStatus)        # of the slots read before this one
         held = Signal(range(beat + 1))    # bytes that the packer holds of this transaction
         whole = Signal()
@@ -81,7 +78,6 @@ class RowReader(wiring.Component):
             self.release.payload.quarantined.eq(status == ReadStatus.TIMEOUT),
             reads.eq(active & self.advance & ~(row_last & ~self.release.ready)),
             self.transactions.ready.eq(~active | (reads & ends)),
-            self.long_done.eq(reads & ends & long & ~closing.more),
         ]
         with m.If(self.advance):
             m.d.sync += [
@@ -90,7 +86,7 @@ class RowReader(wiring.Component):
                 self.rows.whole.eq(whole), late.eq(reads & ends & (late | (total > beat))),
                 self.rows.first.eq(first), self.rows.last.eq(ends), self.rows.domain.eq(self.domain),
                 self.rows.status.eq(status_now), self.rows.behind.eq(self.behind),
-                self.rows.context.eq(closing.context),
+                self.rows.context.eq(context),
             ]
         with m.If(reads):
             m.d.sync += [
@@ -105,7 +101,7 @@ class RowReader(wiring.Component):
             m.d.sync += [
                 active.eq(self.transactions.valid),
                 self.slot.eq(chosen.first), self.row.eq(0), self.last_tag.eq(chosen.last),
-                self.domain.eq(chosen.domain), long.eq(chosen.long),
+                self.domain.eq(chosen.domain),
                 first.eq(1), held.eq(0), worst.eq(ReadStatus.OK),
             ]
         return m
@@ -114,12 +110,11 @@ class RowReader(wiring.Component):
         """Geometry and status of the slot, and what the last tag of the transaction says of it."""
         config = self.config
         opened, retired = self.opened.payload, self.retired.payload
-        closing = data.StructLayout({"context": CONTEXT_BITS, "more": 1})
         views = []
         for name, shape, port, fields, address in (
                 ("geometries", opened.geometry.shape(), self.opened, opened.geometry, self.slot),
                 ("statuses", ReadStatus, self.retired, retired.status, self.slot),
-                ("closings", closing, self.opened, Cat(opened.context, opened.more), self.last_tag)):
+                ("contexts", CONTEXT_BITS, self.opened, opened.context, self.last_tag)):
             m.submodules[name] = store = memory.Memory(shape=shape, depth=config.tags, init=[])
             write, read = store.write_port(), store.read_port(domain="comb")
             m.d.comb += [

@@ -154,7 +154,8 @@ class ChecksumPatch(wiring.Component):
         bits = lanes.bit_length() - 1
         patch, beat = self.patches.payload, self.i.payload
         row = Signal(len(patch.at) - bits)
-        here, astride = Signal(), Signal()      # the patch begins in this beat; began in the last byte of the one before
+        # The patch begins in this beat; it began in the last byte of the one before.
+        here, astride = Signal(), Signal()
         waits, taken = Signal(), Signal()
         m.d.comb += [
             waits.eq(self.patched & ~self.patches.valid),

@@ -75,7 +75,8 @@ class PacketJudge(wiring.Component):
         length = Signal(range(longest + 1))
         long, longer, failed, dropped = Signal(), Signal(), Signal(), Signal()
         # Constant while anything comes; registers keep them out of the path.
-        header, most, most_whole = Signal(5), Signal(range(longest + 1)), Signal(range(LONG_HEADER + self.max_frame + 1))
+        header, most = Signal(5), Signal(range(longest + 1))
+        most_whole = Signal(range(LONG_HEADER + self.max_frame + 1))
         m.d.sync += [
             header.eq(Mux(self.long_header, LONG_HEADER, SHORT_HEADER)),
             most.eq(header + Mux(self.long_packets, LONGEST_PACKET, self.max_frame)),

@@ -28,7 +28,7 @@ async def send_beats(ctx, dut, beats, gap=lambda: 0):
         ctx.set(dut.eth_rx_tvalid, 0)
 
 
-def watch_frames(bench, width, *, count, stall=0.0):
+def watch_frames(bench, width, *, count, stall=0.0, wait=True):
     """Collect frames from the bench's `eth_tx_*`; asserts that `tvalid` stays and holds, and what `tkeep` may be."""
     dut, rng, frames = bench.dut, random.Random(bench.seed + 1), []
 
@@ -52,5 +52,5 @@ def watch_frames(bench, width, *, count, stall=0.0):
                     frames.append(frame)
                     frame = b""
         ctx.set(dut.eth_tx_tready, 0)
-    bench.process(watch, name="wire")
+    bench.process(watch, name="wire", wait=wait)
     return frames

@@ -9,6 +9,7 @@ from hdl.dma.spec import ReadStatus
 from model import formats
 from model.formats import Feature, GsoType
 from model.offload import MalformedPacket, frames_of
+from testbench.unit.axis import watch_frames
 from testbench.unit.offload_packets import net_header, random_packet, spoil
 from testbench.unit.test_net_transmit import MAX_FRAME, Bench, beats_of, completion_of
 
@@ -128,12 +129,14 @@ def segment_packets(rng, count, most=6000, bad=0.0):
         gso = rng.choice([size, max(1, size // 2), 1448, 536, 64, rng.randint(1, 1600), rng.randint(16, 200)])
         gso = max(gso, -(-size // 60))
         header, frame = random_packet(rng, kind, rng.randbytes(size), gso)
+        if rng.random() < 0.5:      # hdr_len of any value
+            header = header[:2] + rng.randbytes(2) + header[4:]
         if rng.random() < bad:
             header, frame = spoil(rng, header, frame)
         yield header, frame
 
 
-@pytest.mark.requirements("NET-044", "NET-045")
+@pytest.mark.requirements("NET-034", "NET-044", "NET-045")
 @pytest.mark.parametrize("width, seed", [(128, 11), (256, 12), (512, 13), (512, 14)])
 def test_segments(width, seed):
     rng = random.Random(seed)
@@ -142,7 +145,7 @@ def test_segments(width, seed):
     check(packets, width=width, seed=seed)
 
 
-@pytest.mark.requirements("NET-034", "NET-035", "NET-037", "NET-038", "NET-039")
+@pytest.mark.requirements("NET-035", "NET-037", "NET-038", "NET-039")
 @pytest.mark.parametrize("width, seed", [(128, 21), (512, 22), (512, 23)])
 def test_packets_that_are_wrong(width, seed):
     """Dropped and counted, each buffer used; what is good around them leaves."""
@@ -150,3 +153,67 @@ def test_packets_that_are_wrong(width, seed):
     packets = [*segment_packets(rng, 60, most=2000, bad=0.7), *checksum_packets(rng, 10)]
     rng.shuffle(packets)
     check(packets, width=width, seed=seed, features=[name for name in FEATURES if rng.random() < 0.9])
+
+
+def test_a_packet_longer_than_the_buffer():
+    """64 KiB in buffers of 8: its segments leave while it comes in."""
+    rng = random.Random(31)
+    packets = [random_packet(rng, kind, rng.randbytes(64_800), 1448) for kind in SEGMENTED]
+    packets.append((net_header(), rng.randbytes(MAX_FRAME)))
+    check(packets, seed=31)
+
+
+@pytest.mark.parametrize("width", [128, 512])
+def test_longer_than_a_packet_may_be(width):
+    """A whole frame longer than the longest one, and a packet longer than IP can be, don't hold anything up."""
+    rng = random.Random(32)
+    header, frame = random_packet(rng, GsoType.TCPV4, rng.randbytes(2000), 1448)
+    packets = [(net_header(), rng.randbytes(MAX_FRAME + 1)), (header, frame + bytes(65_600)), (header, frame)]
+    beats = [beat for n, (header, frame) in enumerate(packets)
+             for beat in beats_of(cut_parts(rng, header + frame, 2000), width, number=n)]
+    bench = Bench(beats, width=width, completions=3, features=tuple(FEATURES), limit=60_000)
+    frames = watch_frames(bench, width, count=1 << 30, wait=False)
+    bench.run(settle=1000)
+    assert bench.counts["malformed"] == 2
+    # Nothing says how long the second one will be, so segments leave until it is found too long.
+    assert frames[-2:] == expected(packets[2:], FEATURES)[0] and len(frames) < 2 + 65_600 // 1448
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_read_that_fails(seed):
+    """What leaves of the packet is its first segments as they should be, and only of parts that were read well; what
+    comes behind it leaves."""
+    rng = random.Random(seed)
+    width = rng.choice([128, 512])
+    beats, wanted, failing = [], [], []
+    for n in range(12):
+        header, frame = random_packet(rng, rng.choice(SEGMENTED), rng.randbytes(rng.randint(1, 9000)),
+                                      rng.choice([64, 536, 1448]))
+        frames = frames_of(header, frame, formats.TRANSMIT_FEATURES, MAX_FRAME)
+        parts = cut_parts(rng, header + frame, 2000)
+        statuses = [ReadStatus.OK] * len(parts)
+        if rng.random() < 0.5:
+            bad = rng.randrange(len(parts))
+            statuses[bad] = rng.choice([ReadStatus.POISONED, ReadStatus.TIMEOUT])
+            good = sum(map(len, parts[:bad])) - 12
+            # Undefined data in place of what was asked for.
+            parts[bad] = rng.randbytes(len(parts[bad]))
+            hdr_len, gso = struct.unpack_from("<HH", header, 2)
+            frames = frames[:max(0, (good - hdr_len - 1) // gso)] if good > hdr_len else []
+            failing.append((len(wanted), len(frames)))
+        beats += beats_of(parts, width, number=n, statuses=statuses)
+        wanted.append(frames)
+    bench = Bench(beats, width=width, completions=12, features=tuple(FEATURES), stall=(0.2, 0.2, 0.1), seed=seed,
+                  limit=60_000, frames=0)
+    frames = watch_frames(bench, width, count=1 << 30, wait=False)
+    bench.run(settle=2000)
+    assert bench.counts["error"] == len(failing) and bench.counts["malformed"] == 0
+    for n, expected_frames in enumerate(wanted):
+        if n in dict(failing):
+            while expected_frames and frames and frames[0] == expected_frames[0]:
+                frames.pop(0)
+                expected_frames = expected_frames[1:]
+        else:
+            assert frames[:len(expected_frames)] == expected_frames, f"packet {n} (seed {seed})"
+            del frames[:len(expected_frames)]
+    assert not frames

@@ -100,3 +100,19 @@ def test_parts_follow_each_other_and_every_older_read(seed):
         at = order.index(group[0].number)
         assert order[at:at + len(group)] == [t.number for t in group]
         assert {n for n in order[:at]} >= {n for n in range(1, group[0].number)}
+
+
+def test_long_packets_are_asked_for_ahead():
+    """While the first of six waits, three groups more are asked for; what comes of them waits for it."""
+    bench = ReadBench(ReadEngine(WIDE), seed=3, latency=lambda rng, request: 20)
+    packets = [[bench.ask("data_tx", n % 4, [64], offsets=[0], more=more) for more in (1, 0)] for n in range(6)]
+    bench.held = {packets[0][0].number}
+
+    def free(bench):
+        if bench.cycle == 300:
+            assert {request.transaction for request in bench.requests} == {t.number for p in packets[:4] for t in p}
+            assert not bench.delivered
+            bench.held = set()
+    bench.script.append(free)
+    bench.run()
+    assert bench.delivered == [transaction for packet in packets for transaction in packet]

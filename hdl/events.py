@@ -23,7 +23,7 @@ COUNTERS = (
     _counter("receive.drop.disabled", "frames that came while the device was not live"),
     _counter("transmit.frames", "frames handed to the MAC"),
     _counter("transmit.bytes", "bytes of those, without FCS", 16),
-    _counter("transmit.drop.malformed", 
+    _counter("transmit.drop.malformed",
              "packets that don't make a frame: too short, too long, in a bad chain, or with a bad header", 2),
     _counter("transmit.drop.read_error", "packets with a read that failed"),
     _counter("read.unexpected_completion", "completions that answer no request"),

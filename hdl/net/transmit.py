@@ -36,7 +36,7 @@ class Transmit(wiring.Component):
     that the `PacketJudge`, the `OffloadPath` or the `Segmenter` finds not good never starts, but for segments that were
     complete before a read failed; its buffer is given back all the same, since its bytes have been read. Of a packet
     whose read was discarded there is no completion. One beat a cycle; from the last beat in to the first beat on the
-    wire 4 cycles, or 10 with a checksum, to the completion 2.
+    wire 4 cycles, or 8 with a checksum, to the completion 2.
 
     Parameters
     ----------

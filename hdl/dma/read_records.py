@@ -11,8 +11,8 @@ from amaranth.lib import data
 
 from .spec import CONTEXT_BITS, Client, ReadStatus
 
-__all__ = ["ReadClient", "READ_CLIENTS", "GENERATION", "GROUP", "DomainLayout", "ReadRequest", "ReadGeometry", "ReadOpened",
-           "ReadRetired", "ReadReady", "ReadRow"]
+__all__ = ["ReadClient", "READ_CLIENTS", "GENERATION", "GROUP", "DomainLayout", "ReadRequest", "ReadGeometry",
+           "ReadOpened", "ReadRetired", "ReadReady", "ReadRow"]
 
 
 @dataclass(frozen=True)

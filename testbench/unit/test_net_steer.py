@@ -262,7 +262,8 @@ class ReceiveBench(StreamBench):
 def test_each_frame_is_offered_for_its_queue(width, stall):
     """Short and long ones, one behind the other, with the filter's word, and frames between them that are dropped."""
     rng = random.Random(width)
-    config = NicConfig(pairs=5, width=width, rx_buffer=16384, tx_buffer=8192, max_mtu=2000, flow_entries=ENTRIES, tags=32)
+    config = NicConfig(pairs=5, width=width, rx_buffer=16384, tx_buffer=8192,
+                       max_mtu=2000, flow_entries=ENTRIES, tags=32)
     flows = [random_flow(rng) for _ in range(20)]
     own = b"\2\0\0\0\0\1"
     flows = [own + flow[6:] if rng.random() < 0.5 else flow for flow in flows]
@@ -317,7 +318,8 @@ def test_frames_that_wait_when_pairs_become_inactive():
 def test_flows_are_told_as_they_leave(width):
     """Each frame that goes out, by its hash and its queue, and none that doesn't."""
     rng = random.Random(width)
-    config = NicConfig(pairs=5, width=width, rx_buffer=8192, tx_buffer=8192, max_mtu=2000, flow_entries=ENTRIES, tags=32)
+    config = NicConfig(pairs=5, width=width, rx_buffer=8192, tx_buffer=8192,
+                       max_mtu=2000, flow_entries=ENTRIES, tags=32)
     frames = [random_flow(rng) for _ in range(60)]
     beats = [beat for n, frame in enumerate(frames)
              for beat in beats_of([bytes(12) + frame], width, number=n, queue=n * 3 % 5,

@@ -137,7 +137,8 @@ def test_frames_go_out_without_their_header(width, stall):
 @pytest.mark.parametrize("header_bytes", [12, 20])
 def test_packets_in_parts(width, header_bytes):
     rng = random.Random(header_bytes)
-    packets = [header(rng, header_bytes) + rng.randbytes(rng.choice([14, 52, 64, 116, rng.randrange(14, 400)])) for _ in range(50)]
+    packets = [header(rng, header_bytes) + rng.randbytes(rng.choice([14, 52, 64, 116, rng.randrange(14, 400)]))
+               for _ in range(50)]
     beats = [beat for n, packet in enumerate(packets) for beat in beats_of(cut(rng, packet), width, number=n)]
     bench = Bench(beats, width=width, header_bytes=header_bytes, frames=len(packets), completions=len(packets),
                   stall=(0.1, 0.1, 0.1), seed=header_bytes)

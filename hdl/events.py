@@ -47,9 +47,9 @@ def count_events(m, counters, receive, transmit, reads, rx):
         "receive_drop_overflow": receive.dropped_overflow,
         "receive_drop_filtered": no_buffer & (cause == DropCause.FILTERED),
         "receive_drop_disabled": receive.dropped_disabled | (no_buffer & (cause == DropCause.DISABLED)),
-        "transmit_frames": transmit.sent,
-        "transmit_bytes": Mux(transmit.sent, transmit.sent_bytes, 0),
-        "transmit_drop_malformed": transmit.dropped_malformed,
+        "transmit_frames": transmit.sent.valid,
+        "transmit_bytes": Mux(transmit.sent.valid, transmit.sent.bytes, 0),
+        "transmit_drop_malformed": transmit.dropped_malformed + transmit.refused,
         "transmit_drop_read_error": transmit.dropped_error,
         "read_unexpected_completion": reads.unexpected_completion,
         "read_timeout": reads.timeout_error,
@@ -72,8 +72,9 @@ def count_queues(m, statistics, rx, tx, receive, transmit, interrupts):
                        {name: getattr(receive, f"csum_{name}") for name in ("valid", "none", "bad")}),
         "rx_refused": (judged & refused, verdict.queue,
                        {"drops": 1, "overruns": verdict.cause == DropCause.NO_BUFFER}),
-        "tx_sent": (transmit.sent, transmit.counted_queue, {"packets": 1, "bytes": transmit.sent_bytes}),
-        "tx_dropped": (dropped, transmit.counted_queue, {"drops": 1, "malformed": transmit.dropped_malformed}),
+        "tx_dropped": (dropped, transmit.dropped_queue, {"drops": 1, "malformed": transmit.dropped_malformed}),
+        "tx_refused": (transmit.refused, transmit.refused_queue, {"malformed": 1}),
+        **_frames_sent(transmit.sent),
     }
     for n, (engine, direction) in enumerate(((rx, "rx"), (tx, "tx"))):
         rung, told = engine.doorbells, engine.interrupts
@@ -84,3 +85,17 @@ def count_queues(m, statistics, rx, tx, receive, transmit, interrupts):
         m.d.comb += [event.valid.eq(valid), event.queue.eq(queue)]
         m.d.comb += [event.add[counter].eq(amount) for counter, amount in amounts.items()]
     m.d.comb += statistics.rx_lost.eq(receive.missed)
+
+
+def _frames_sent(sent):
+    """Packets are counted with their last frame; a packet that leaves as one frame has no segments."""
+    whole, last = sent.first & sent.last, ~sent.segment | sent.last
+    return {
+        "tx_sent": (sent.valid, sent.queue, {"packets": 1, "bytes": sent.bytes}),
+        "tx_checked": (sent.valid & last, sent.queue, {"none": ~sent.needs_csum, "needed": sent.needs_csum}),
+        "tx_segmented": (sent.valid & sent.segment, sent.queue, {
+            "packets": sent.last, "bytes": Mux(sent.last, sent.packet_bytes, 0),
+            "segments": ~whole, "segments_bytes": Mux(whole, 0, sent.bytes),
+            "packets_noseg": whole, "bytes_noseg": Mux(whole, sent.packet_bytes, 0),
+        }),
+    }

@@ -278,7 +278,8 @@ class Datapath:
         return True
 
     def _count_offload(self, index, data, frames):
-        needs_csum = data[0] & formats.HDR_NEEDS_CSUM and formats.has_feature(self._negotiated, formats.Feature.NET_CSUM)
+        completes = formats.has_feature(self._negotiated, formats.Feature.NET_CSUM)
+        needs_csum = completes and data[0] & formats.HDR_NEEDS_CSUM
         self._count(index, **{"needs_csum" if needs_csum else "csum_none": 1})
         if data[1] == formats.GsoType.NONE:
             return

@@ -40,8 +40,8 @@ class OffloadPath(wiring.Component):
     enable : In(1)
         rows may leave; 3 more may come after it falls
     o : Out(LeavingRow(width, pair_bits, max_frame))
-    malformed : Out(range(3))
-        packets found malformed here, in this cycle
+    malformed : Out(1); malformed_queue : Out(pair_bits)
+        pulse: a packet was found malformed here; queue that it came from
     used : Out
         rows that wait
     idle : Out(1)
@@ -59,7 +59,7 @@ class OffloadPath(wiring.Component):
             "write": In(1), "commit": In(1), "abort": In(1), "row": In(PacketBeat(width)), "queue": In(pair_bits),
             "header": In(VirtioNetHeader), "total": In(range(LONGEST_PACKET + 1)), "verified": In(18),
             "segmented": Out(1), "enable": In(1),
-            "o": Out(LeavingRow(width, pair_bits, max_frame)), "malformed": Out(range(3)),
+            "o": Out(LeavingRow(width, pair_bits, max_frame)), "malformed": Out(1), "malformed_queue": Out(pair_bits),
             "used": Out(range(self.rows + 1)), "idle": Out(1),
         })
 
@@ -77,7 +77,8 @@ class OffloadPath(wiring.Component):
             keep.eq(self.write & ~misfit), marker.eq(self.abort | (misfit & ~self.row.first)),
             straight.eq(waiting.empty & segmenter.idle & self.enable & ~offload.segment),
             self.used.eq(waiting.used), self.idle.eq(waiting.empty & segmenter.idle),
-            self.malformed.eq(misfit + segmenter.malformed),
+            segmenter.hold.eq(misfit), self.malformed.eq(misfit | segmenter.malformed),
+            self.malformed_queue.eq(Mux(misfit, self.queue, segmenter.malformed_queue)),
             segmenter.enable.eq(self.enable),
         ]
         self._wait(m, waiting, segmenter, offload, (keep | marker) & ~straight, marker)

@@ -75,8 +75,8 @@ class Segmenter(wiring.Component):
     enable : In(1)
         rows may leave; 3 more may come after it falls
     o : Out(LeavingRow(width, pair_bits, max_frame))
-    malformed : Out(1)
-        pulse: a packet that was read without error was found malformed here
+    malformed : Out(1); malformed_queue : Out(pair_bits); hold : In(1)
+        pulse, never with `hold`: a packet that was read without error was found malformed here; queue it came from
     idle : Out(1)
         nothing is under way, but what `i` offers
     """
@@ -88,7 +88,7 @@ class Segmenter(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(PacketRow(width, pair_bits))), "ends": In(stream.Signature(PacketEnd)),
             "open": In(1), "stored": In(18), "verified": In(18), "enable": In(1),
-            "o": Out(LeavingRow(width, pair_bits, max_frame)), "malformed": Out(1), "idle": Out(1),
+            "o": Out(LeavingRow(width, pair_bits, max_frame)), "malformed": Out(1), "malformed_queue": Out(pair_bits), "hold": In(1), "idle": Out(1),
         })
 
     def elaborate(self, platform):
@@ -113,6 +113,7 @@ class Segmenter(wiring.Component):
         with m.If(begins):
             m.d.sync += [offload.eq(self.i.payload.offload), queue.eq(self.i.payload.queue)]
         m.d.comb += [
+            self.malformed_queue.eq(queue),
             rows.rows.valid.eq(self.i.valid & (begins | ~self.idle)),
             self.i.ready.eq(Mux(plain, self.enable, rows.rows.ready & (begins | ~self.idle))),
         ]
@@ -162,7 +163,7 @@ class Segmenter(wiring.Component):
             with m.State("drop"):
                 # What is left of the packet; nothing if it was given out.
                 m.d.comb += rows.load.eq(~rows.ended)
-                with m.If(rows.ended & self.ends.valid):
+                with m.If(rows.ended & self.ends.valid & ~self.hold):
                     m.d.comb += [self.ends.ready.eq(1), self.malformed.eq(bad & self.ends.payload.good)]
                     m.next = "idle"
 

@@ -25,8 +25,9 @@ GROUPS = {
     "tx_sent": {"packets": 1, "bytes": 17},
     "tx_interrupted": {"interrupts": 1},
     "tx_dropped": {"drops": 1, "malformed": 1},
+    "tx_refused": {"malformed": 1},                  # a packet with a bad header, which also counts as dropped
     "tx_checked": {"none": 1, "needed": 1},
-    "tx_segmented": {"packets": 1, "bytes": 17, "segments": 11, "segments_bytes": 20, "packets_noseg": 1,
+    "tx_segmented": {"packets": 1, "bytes": 17, "segments": 1, "segments_bytes": 17, "packets_noseg": 1,
                      "bytes_noseg": 17},
 }
 
@@ -138,13 +139,13 @@ class Statistics(wiring.Component):
 
         def basic(notified, packets, interrupted, drops, last):
             return [notified.notifications, packets.packets, packets.bytes, interrupted.interrupts, drops, last]
-        refused, dropped = values["rx_refused"], values["tx_dropped"]
+        refused, dropped, bad = values["rx_refused"], values["tx_dropped"], values["tx_refused"].malformed
         replies = {
             (0, StatisticKind.BASIC): basic(values["rx_notified"], values["rx_received"], values["rx_interrupted"],
                                             refused.drops + values["rx_lost"].drops, refused.overruns),
             (0, StatisticKind.CHECKSUM): list(self._each(values, "rx_checked")),
             (1, StatisticKind.BASIC): basic(values["tx_notified"], values["tx_sent"], values["tx_interrupted"],
-                                            dropped.drops, dropped.malformed),
+                                            dropped.drops + bad, dropped.malformed + bad),
             (1, StatisticKind.CHECKSUM): list(self._each(values, "tx_checked")),
             (1, StatisticKind.SEGMENTATION): list(self._each(values, "tx_segmented")),
         }

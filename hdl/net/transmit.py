@@ -36,7 +36,7 @@ class Transmit(wiring.Component):
     that the `PacketJudge`, the `OffloadPath` or the `Segmenter` finds not good never starts, but for segments that were
     complete before a read failed; its buffer is given back all the same, since its bytes have been read. Of a packet
     whose read was discarded there is no completion. One beat a cycle; from the last beat in to the first beat on the
-    wire 4 cycles, or 8 with a checksum, to the completion 2.
+    wire 4 cycles, or 9 with a checksum, to the completion 2.
 
     Parameters
     ----------
@@ -66,8 +66,10 @@ class Transmit(wiring.Component):
         pulse, 4 cycles after the last of a frame's headers has left
     sent : Out(FrameSent(pair_bits, max_frame))
         pulse: a frame was handed to the wire side
-    dropped_malformed : Out(range(4)), dropped_error : Out(1)
-        packets dropped because of their length, chain or header in this cycle; pulse: because its read failed
+    dropped_malformed, dropped_error : Out(1); dropped_queue : Out(pair_bits)
+        pulse: a packet was dropped because of its length or chain; because its read failed; queue that it came from
+    refused : Out(1); refused_queue : Out(pair_bits)
+        pulse: a packet was dropped because of its header; queue that it came from
     """
 
     def __init__(self, config, flight_beats=8):
@@ -90,7 +92,8 @@ class Transmit(wiring.Component):
             "eth_tx_tvalid": Out(1), "eth_tx_tready": In(1), "eth_tx_tlast": Out(1),
             "discard": In(1), "clear": In(1), "idle": Out(1),
             "flow": Out(SentFlow(config.pair_bits)), "sent": Out(FrameSent(config.pair_bits, config.max_frame)),
-            "dropped_malformed": Out(range(4)), "dropped_error": Out(1),
+            "dropped_malformed": Out(1), "dropped_error": Out(1), "dropped_queue": Out(config.pair_bits),
+            "refused": Out(1), "refused_queue": Out(config.pair_bits),
         })
 
     def elaborate(self, platform):
@@ -200,6 +203,7 @@ class Transmit(wiring.Component):
             sent.valid.eq(commit), sent.queue.eq(o.queue), sent.bytes.eq(Mux(o.row.first, 0, before) + o.row.bytes),
             sent.needs_csum.eq(o.needs_csum), sent.segment.eq(o.segment), sent.first.eq(o.first),
             sent.last.eq(o.final), sent.packet_bytes.eq(o.packet_bytes),
-            self.dropped_malformed.eq(Mux(self.discard, 0, (ended & judge.malformed) + path.malformed)),
-            self.dropped_error.eq(ended & judge.error),
+            self.dropped_malformed.eq(ended & judge.malformed), self.dropped_error.eq(ended & judge.error),
+            self.dropped_queue.eq(judge.completion.queue),
+            self.refused.eq(path.malformed & ~self.discard), self.refused_queue.eq(path.malformed_queue),
         ]

@@ -92,7 +92,7 @@ class Bench(StreamBench):
         async def count(ctx):
             while True:
                 _, _, sent, malformed, error = await ctx.tick().sample(
-                    dut.sent, dut.dropped_malformed, dut.dropped_error)
+                    dut.sent, dut.dropped_malformed + dut.refused, dut.dropped_error)
                 self.counts["sent"] += sent.valid
                 self.counts["bytes"] += sent.bytes if sent.valid else 0
                 if sent.valid:

@@ -51,7 +51,7 @@ class NicConfig:
     reserved_tags: int = _parameter(16, "tags that data reads leave to descriptor and event reads")
     # Frames
     max_mtu: int = _parameter(9000, "largest mtu the frame buffers are built for")
-    tx_buffer: int = _parameter(32768, "bytes of packets between DMA and wire, transmit, and of the frames made of them")
+    tx_buffer: int = _parameter(32768, "bytes of packets between DMA and wire, transmit, and of frames made of them")
     rx_buffer: int = _parameter(65536, "bytes of frames between the wire and the DMA, receive")
     flow_entries: int = _parameter(4096, "flows remembered, so that frames come to the queue pair that sent theirs")
     # Completer

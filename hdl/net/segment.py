@@ -88,7 +88,8 @@ class Segmenter(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(PacketRow(width, pair_bits))), "ends": In(stream.Signature(PacketEnd)),
             "open": In(1), "stored": In(18), "verified": In(18), "enable": In(1),
-            "o": Out(LeavingRow(width, pair_bits, max_frame)), "malformed": Out(1), "malformed_queue": Out(pair_bits), "hold": In(1), "idle": Out(1),
+            "o": Out(LeavingRow(width, pair_bits, max_frame)),
+            "malformed": Out(1), "malformed_queue": Out(pair_bits), "hold": In(1), "idle": Out(1),
         })
 
     def elaborate(self, platform):

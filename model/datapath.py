@@ -279,7 +279,7 @@ class Datapath:
 
     def _count_offload(self, index, data, frames):
         completes = formats.has_feature(self._negotiated, formats.Feature.NET_CSUM)
-        needs_csum = completes and data[0] & formats.HDR_NEEDS_CSUM
+        needs_csum = completes and data[0] & formats.NET_HDR_F_NEEDS_CSUM
         self._count(index, **{"needs_csum" if needs_csum else "csum_none": 1})
         if data[1] == formats.GsoType.NONE:
             return

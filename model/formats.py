@@ -202,7 +202,6 @@ VIRTIO_NET_HDR_OUT = np.dtype(VIRTIO_NET_HDR_TUNNEL.descr + [
 
 # flags of virtio_net_hdr
 NET_HDR_F_NEEDS_CSUM, NET_HDR_F_DATA_VALID = 1, 2
-HDR_NEEDS_CSUM = 1                          # flags
 
 
 class GsoType(IntEnum):

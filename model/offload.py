@@ -48,7 +48,7 @@ def frames_of(header, frame, features, max_frame):
     if gso_type == GsoType.NONE:
         if not formats.ETHERNET_HEADER <= len(frame) <= max_frame:
             raise MalformedPacket(f"a frame of {len(frame)} bytes")
-        if flags & formats.HDR_NEEDS_CSUM and formats.has_feature(features, Feature.NET_CSUM):
+        if flags & formats.NET_HDR_F_NEEDS_CSUM and formats.has_feature(features, Feature.NET_CSUM):
             return [_checksummed(bytearray(frame), start, start + offset, offset == 6)]
         return [bytes(frame)]
     kind = _kind(flags, gso_type, gso_size, features)
@@ -70,7 +70,7 @@ def _kind(flags, gso_type, gso_size, features):
         raise MalformedPacket(f"GSO type {gso_type:#x} is not negotiated")
     if gso_type & formats.GSO_ECN and (kind[1] != _TCP or not formats.has_feature(features, Feature.NET_HOST_ECN)):
         raise MalformedPacket("ECN is not negotiated")
-    if not flags & formats.HDR_NEEDS_CSUM or not gso_size:
+    if not flags & formats.NET_HDR_F_NEEDS_CSUM or not gso_size:
         raise MalformedPacket("segments without checksum or size")
     return kind
 

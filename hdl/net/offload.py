@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .spec import LONGEST_PACKET, GsoType, HeaderFlags, VirtioNetHeader
+from .spec import LONGEST_PACKET, GsoType, HeaderFlag, VirtioNetHeader
 
 __all__ = ["CHECKSUM_OF_TCP", "CHECKSUM_OF_UDP", "FrameSent", "Offload", "OffloadDecode", "TransmitFeatures"]
 
@@ -84,7 +84,7 @@ class OffloadDecode(wiring.Component):
         tcp6 = (kind == GsoType.TCPV6.value) & features.tso6
         udp = (kind == GsoType.UDP_L4.value) & features.uso
         m.d.comb += [
-            o.needs_csum.eq(header.flags[HeaderFlags.NEEDS_CSUM] & features.csum),
+            o.needs_csum.eq((header.flags & HeaderFlag.NEEDS_CSUM.value).any() & features.csum),
             o.segment.eq(header.gso_type != GsoType.NONE.value),
             o.checksum.eq(o.needs_csum & ~o.segment),
             o.tcp.eq(tcp4 | tcp6), o.ipv4.eq(tcp4 | udp), o.ipv6.eq(tcp6 | udp),

@@ -8,7 +8,7 @@ RFC 768 (UDP).
 from amaranth.lib import data, enum
 
 __all__ = ["ETHERNET_HEADER_BYTES", "HEADER_SIZES", "ChecksumVerdict", "EtherType", "FrameHash", "GsoType",
-           "HeaderFlag", "HeaderFlags", "IPV4_HEADER_BYTES", "IPV6_HEADER_BYTES", "LONGEST_PACKET", "LONG_HEADER",
+           "HeaderFlag", "IPV4_HEADER_BYTES", "IPV6_HEADER_BYTES", "LONGEST_PACKET", "LONG_HEADER",
            "PacketHeaders", "Protocol", "SHORT_HEADER", "VLAN_TAG_BYTES", "VirtioNetHeader", "VirtioNetHeaderHash",
            "is_vlan_tag"]
 
@@ -53,11 +53,6 @@ class FrameHash(data.Struct):
     """`hash_value` and `hash_report` of struct virtio_net_hdr, the latter as far as it is used."""
     value: 32
     report: 4
-
-
-class HeaderFlags(enum.IntEnum):
-    """Bit numbers in `flags`."""
-    NEEDS_CSUM = 0
 
 
 class EtherType(enum.IntEnum, shape=16):

@@ -55,7 +55,7 @@ def prepare(frame, features, *, checksum=False, segment=0):
     frame = bytearray(frame)
     struct.pack_into(">H", frame, start + offset, ones_sum(b"", pseudo + (len(frame) - start & 0xffff)))
     if not segment:
-        return Offload(flags=formats.HDR_NEEDS_CSUM, csum_start=start, csum_offset=offset), bytes(frame)
+        return Offload(flags=formats.NET_HDR_F_NEEDS_CSUM, csum_start=start, csum_offset=offset), bytes(frame)
     kind = GsoType.UDP_L4 if protocol == _UDP else GsoType.TCPV6 if _version(frame) == 6 else GsoType.TCPV4
     if not formats.has_feature(features, _FEATURES[kind]):
         raise DriverError(f"segments of type {kind.name} are not negotiated")
@@ -65,7 +65,7 @@ def prepare(frame, features, *, checksum=False, segment=0):
             raise DriverError("segments with CWR are not negotiated")
         ecn = formats.GSO_ECN
     size = 8 if protocol == _UDP else frame[start + 12] >> 4 << 2
-    return Offload(formats.HDR_NEEDS_CSUM, kind | ecn, start + size, segment, start, offset), bytes(frame)
+    return Offload(formats.NET_HDR_F_NEEDS_CSUM, kind | ecn, start + size, segment, start, offset), bytes(frame)
 
 
 def _network(frame):

@@ -14,10 +14,9 @@ OFFERED = {Feature.VERSION_1, Feature.ACCESS_PLATFORM, Feature.ORDER_PLATFORM, F
            Feature.NET_SPEED_DUPLEX, Feature.EVENT_IDX, Feature.IN_ORDER, Feature.NET_CTRL_VQ, Feature.NET_MQ,
            Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL, Feature.INDIRECT_DESC, Feature.NET_GUEST_CSUM,
            Feature.NET_RSS, Feature.NET_MRG_RXBUF, Feature.NET_CTRL_RX, Feature.NET_CTRL_RX_EXTRA,
-           Feature.NET_CTRL_VLAN, Feature.NET_CTRL_MAC_ADDR, Feature.NET_GUEST_ANNOUNCE, Feature.NET_DEVICE_STATS}
-NEED_CONTROL = formats.feature_set(
-    Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL, Feature.NET_RSS, Feature.NET_CTRL_RX,
-    Feature.NET_CTRL_VLAN, Feature.NET_CTRL_MAC_ADDR, Feature.NET_GUEST_ANNOUNCE)
+           Feature.NET_CTRL_VLAN, Feature.NET_CTRL_MAC_ADDR, Feature.NET_GUEST_ANNOUNCE, Feature.NET_DEVICE_STATS,
+           Feature.NET_CSUM, Feature.NET_HOST_TSO4, Feature.NET_HOST_TSO6, Feature.NET_HOST_ECN, Feature.NET_HOST_USO,
+           Feature.NET_GUEST_HDRLEN}
 
 
 async def discover(bench):
@@ -74,18 +73,21 @@ async def negotiates(bench):
     must = formats.feature_set(Feature.VERSION_1, Feature.RING_PACKED)
     full = formats.feature_set(*OFFERED)
     optional = [1 << f for f in OFFERED if f not in (Feature.VERSION_1, Feature.RING_PACKED)]
-    for _ in range(6):
+    for _ in range(8):
         subset = must | sum(bit for bit in optional if bench.random.random() < 0.5)
-        if not subset >> Feature.NET_CTRL_VQ & 1:
-            assert await _try(bench, subset) == (not subset & NEED_CONTROL), hex(subset)
-            subset &= ~NEED_CONTROL
+        lacking = formats.lacking_prerequisites(subset)
+        assert await _try(bench, subset) == (not lacking), hex(subset)
+        while lacking:
+            subset &= ~formats.feature_set(*lacking)
+            lacking = formats.lacking_prerequisites(subset)
         assert await _try(bench, subset), hex(subset)
     assert await _try(bench, full)
     assert await _try(bench, full)
-    assert not await _try(bench, full & ~(1 << Feature.NET_CTRL_VQ))
+    for needed in (Feature.NET_CTRL_VQ, Feature.NET_CSUM):
+        assert not await _try(bench, full & ~(1 << needed))
     assert not await _try(bench, full & ~(1 << Feature.VERSION_1))
     assert not await _try(bench, full & ~(1 << Feature.RING_PACKED))
-    for bit in (0, 11, 37, 40, 41, 44, 57, 69, 95):
+    for bit in (7, 14, 37, 40, 41, 44, 57, 69, 95):
         assert not await _try(bench, full | 1 << bit), bit
 
 

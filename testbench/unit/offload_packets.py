@@ -61,7 +61,7 @@ def random_packet(rng, kind, payload, gso_size=0, *, tags=None):
     pseudo = ones_sum(addresses, (len(frame) - start & 0xffff) + (17 if kind == GsoType.UDP_L4 else 6))
     struct.pack_into(">H", frame, start + offset, pseudo)
     ecn = formats.GSO_ECN if kind != GsoType.UDP_L4 and gso_size and frame[start + 13] & 0x80 else 0
-    header = net_header(flags=formats.HDR_NEEDS_CSUM, gso_type=(kind | ecn) if gso_size else 0,
+    header = net_header(flags=formats.NET_HDR_F_NEEDS_CSUM, gso_type=(kind | ecn) if gso_size else 0,
                         hdr_len=start + size if gso_size else 0, gso_size=gso_size, start=start, offset=offset)
     return header, bytes(frame)
 

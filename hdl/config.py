@@ -138,7 +138,7 @@ class NicConfig:
     @property
     def part_bytes(self):
         """Most bytes of a transaction that reads a packet or a part of one."""
-        return min(32, self.tags // 4) * self.read_bytes
+        return min(24, self.tags // 4) * self.read_bytes
 
     def with_(self, **changes):
         return replace(self, **changes)

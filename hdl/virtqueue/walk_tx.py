@@ -18,7 +18,7 @@ _LONGEST_PACKET = 65535 + _ETHERNET + 8    # to be segmented: an IP packet behin
 _LENGTH_BITS = 17                  # of an element that is read
 # A transaction of more requests gains nothing: this many hold the largest frame in requests of 512 bytes. That is also
 # what the transmit path keeps room for.
-_PART_REQUESTS = 32
+_PART_REQUESTS = 24
 
 
 class WalkTransmit(wiring.Component):
@@ -33,7 +33,7 @@ class WalkTransmit(wiring.Component):
     has 0 bytes, so that the buffer comes back used. Likewise a chain that is abandoned by a reset.
 
     *Parts*. The read engine delivers a transaction when all of it is there, so a packet is asked for in several
-    transactions linked by `more` where one would need more than `part_requests` requests, or more than 32. Elements are
+    transactions linked by `more` where one would need more than `part_requests` requests, or more than 24. Elements are
     cut into pieces of half as many request sizes, and a part is closed by a piece of 0 bytes.
 
     Parameters

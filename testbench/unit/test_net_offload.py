@@ -206,7 +206,7 @@ def test_segments_at_line_rate(kind):
     packets = [random_packet(rng, kind, rng.randbytes(65_000), 1448, tags=0) for _ in range(2)]
     frames = [frame for some in expected(packets, FEATURES) for frame in some]
     beats = [beat for n, (header, frame) in enumerate(packets)
-             for beat in beats_of([(header + frame)[at:at + 16_384] for at in range(0, len(frame) + 12, 16_384)], 512,
+             for beat in beats_of([(header + frame)[at:at + 12_288] for at in range(0, len(frame) + 12, 12_288)], 512,
                                   number=n)]
     bench = Bench(beats, frames=len(frames), completions=2, features=tuple(FEATURES), config=NicConfig(), flight=8)
     dut, cycles = bench.dut, []

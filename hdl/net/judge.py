@@ -44,6 +44,8 @@ class PacketJudge(wiring.Component):
         the packet ends; it may go out; it is longer than it may be, whether it ends or not
     part : Out(1)
         all of the packet so far was read without error, up to the end of a transaction; it goes on, and has a header
+    hopeless : Out(1)
+        a read of the packet failed, or it is too long: however it goes on, no more of it may go out
     discarded, error, malformed : Out(1)
         why an ended packet is not good: it was not read, a read failed, or length or chain are wrong
     bytes : Out(range(LONGEST_PACKET + 1))
@@ -58,7 +60,7 @@ class PacketJudge(wiring.Component):
             "long_header": In(1), "long_packets": In(1),
             "beat": In(ReadBeat(width, pair_bits)), "taken": In(1), "packet_ends": Out(1),
             "segmented": In(1), "clear": In(1),
-            "ended": Out(1), "good": Out(1), "cut": Out(1), "part": Out(1),
+            "ended": Out(1), "good": Out(1), "cut": Out(1), "part": Out(1), "hopeless": Out(1),
             "discarded": Out(1), "error": Out(1), "malformed": Out(1),
             "bytes": Out(range(LONGEST_PACKET + 1)),
             "completion": Out(Completion(pair_bits)),
@@ -112,7 +114,7 @@ class PacketJudge(wiring.Component):
             with m.If(~too_long):
                 m.d.sync += length.eq(total)
         m.d.comb += [
-            self.cut.eq(over | (over_whole & ~self.segmented)),
+            self.cut.eq(over | (over_whole & ~self.segmented)), self.hopeless.eq(~read | self.cut),
             self.good.eq(read & ~wrong & ~self.cut), self.malformed.eq(read & (wrong | self.cut)),
         ]
         with m.If(self.clear | (self.taken & self.packet_ends)):

@@ -33,8 +33,8 @@ class OffloadPath(wiring.Component):
         constant while anything is inside
     write, commit, abort, row, queue, header, total : In
         from `HeaderStrip`; only while `used` is below the rows that `size` makes
-    verified : In(18)
-        bytes of the packet that comes that have been read without error, 0 between packets
+    verified : In(18), hopeless : In(1)
+        of the packet that comes: bytes that have been read without error; no more of it may leave. 0 between packets
     segmented : Out(1)
         with `header`: the packet is to be segmented
     enable : In(1)
@@ -57,7 +57,8 @@ class OffloadPath(wiring.Component):
         super().__init__({
             "features": In(TransmitFeatures),
             "write": In(1), "commit": In(1), "abort": In(1), "row": In(PacketBeat(width)), "queue": In(pair_bits),
-            "header": In(VirtioNetHeader), "total": In(range(LONGEST_PACKET + 1)), "verified": In(18),
+            "header": In(VirtioNetHeader), "total": In(range(LONGEST_PACKET + 1)),
+            "verified": In(18), "hopeless": In(1),
             "segmented": Out(1), "enable": In(1),
             "o": Out(LeavingRow(width, pair_bits, max_frame)), "malformed": Out(1), "malformed_queue": Out(pair_bits),
             "used": Out(range(self.rows + 1)), "idle": Out(1),
@@ -114,6 +115,7 @@ class OffloadPath(wiring.Component):
             ends.i.valid.eq(offload.segment & ((keep & self.commit) | marker)),
             ends.i.payload.good.eq(~marker), ends.i.payload.total.eq(self.total),
             segmenter.open.eq(count == 0), segmenter.stored.eq(stored), segmenter.verified.eq(self.verified),
+            segmenter.hopeless.eq(self.hopeless),
         ]
         m.d.sync += count.eq(count + ends.i.valid - (ends.o.valid & ends.o.ready))
         with m.If(ends.i.valid):

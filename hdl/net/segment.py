@@ -70,7 +70,7 @@ class Segmenter(wiring.Component):
     i : In(stream(PacketRow(width, pair_bits)))
     ends : In(stream(PacketEnd))
         of packets to be segmented, in order; not before their last row or marker has been stored
-    open : In(1); stored, verified : In(18)
+    open, hopeless : In(1); stored, verified : In(18)
         none has ended of those to be segmented that have not been taken from `ends`; see `Arrived`
     enable : In(1)
         rows may leave; 3 more may come after it falls
@@ -87,7 +87,7 @@ class Segmenter(wiring.Component):
         self.max_frame = max_frame
         super().__init__({
             "i": In(stream.Signature(PacketRow(width, pair_bits))), "ends": In(stream.Signature(PacketEnd)),
-            "open": In(1), "stored": In(18), "verified": In(18), "enable": In(1),
+            "open": In(1), "hopeless": In(1), "stored": In(18), "verified": In(18), "enable": In(1),
             "o": Out(LeavingRow(width, pair_bits, max_frame)),
             "malformed": Out(1), "malformed_queue": Out(pair_bits), "hold": In(1), "idle": Out(1),
         })
@@ -103,7 +103,7 @@ class Segmenter(wiring.Component):
         m.d.comb += [
             scan.offload.eq(offload), plan.offload.eq(offload), plan.facts.eq(scan.facts), plan.arrived.eq(arrived),
             arrived.ended.eq(self.ends.valid), arrived.good.eq(self.ends.payload.good),
-            arrived.total.eq(self.ends.payload.total), arrived.open.eq(self.open),
+            arrived.total.eq(self.ends.payload.total), arrived.open.eq(self.open), arrived.hopeless.eq(self.hopeless),
             arrived.stored.eq(self.stored), arrived.verified.eq(self.verified),
             plan.free.eq(rows.free), rows.write.eq(plan.write), rows.size.eq(scan.facts.size),
             rows.gso_size.eq(offload.gso_size), rows.enable.eq(self.enable),

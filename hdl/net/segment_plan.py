@@ -17,13 +17,15 @@ FIN_PSH, CWR = 0x09, 0x80      # of TCP's flags
 class Arrived(data.Struct):
     """How much there is of a packet.
 
-    Fields: `ended` it has come to its end, then `good` as it should have and `total` bytes; else `stored` bytes have
-    been stored and `verified` bytes were read without error: what is both may leave.
+    Fields: `ended` it has come to its end, then `good` as it should have and `total` bytes; else it is `open`, `stored`
+    bytes have been stored and `verified` bytes were read without error: what is both may leave. It will not end well
+    once it is `hopeless`: then its rest is to be taken as it comes, since it may be more than can wait.
     """
     ended: 1
     good: 1
     total: range(LONGEST_PACKET + 1)
     open: 1
+    hopeless: 1
     stored: 18
     verified: 18
 
@@ -113,7 +115,7 @@ class SegmentPlan(wiring.Component):
         arrived, facts, segment = self.arrived, self.facts, self.segments.payload
         until = Signal(19)                       # the segment ends here if it is a full one
         fits, over, there, within, some = (Signal(name=name) for name in ("fits", "over", "there", "within", "some"))
-        ended, good = Signal(), Signal()
+        ended, good, hopeless = Signal(), Signal(), Signal()
         rest = Signal(18)
         with m.State("measure"):
             m.d.sync += [
@@ -123,7 +125,8 @@ class SegmentPlan(wiring.Component):
             m.next = "look"
         with m.State("look"):
             m.d.sync += [
-                ended.eq(arrived.ended), good.eq(arrived.good), rest.eq(arrived.total - self._place),
+                ended.eq(arrived.ended), good.eq(arrived.good), hopeless.eq(arrived.open & arrived.hopeless),
+                rest.eq(arrived.total - self._place),
                 within.eq(arrived.total <= until), some.eq(arrived.total > self._place),
                 there.eq(arrived.open & (arrived.stored > until) & (arrived.verified > until)),
                 over.eq(arrived.open & (arrived.stored > self.max_frame) & (arrived.verified > self.max_frame)),
@@ -140,6 +143,9 @@ class SegmentPlan(wiring.Component):
                     m.next = "idle"
             with m.Elif(there & fits):
                 m.next = "check"
+            with m.Elif(hopeless):
+                m.d.comb += self.failed.eq(1)
+                m.next = "idle"
             with m.Elif(over & ~fits):
                 m.d.comb += [self.failed.eq(1), self.malformed.eq(1)]
                 m.next = "idle"

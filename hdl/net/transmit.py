@@ -137,9 +137,11 @@ class Transmit(wiring.Component):
         for name in ("write", "commit", "abort", "row", "queue", "header", "total"):
             m.d.comb += getattr(path, name).eq(getattr(strip, name))
         with m.If((judged & judge.ended) | self.clear):
-            m.d.sync += path.verified.eq(0)
-        with m.Elif(judged & judge.part):
-            m.d.sync += path.verified.eq(judge.bytes)
+            m.d.sync += [path.verified.eq(0), path.hopeless.eq(0)]
+        with m.Elif(judged):
+            m.d.sync += path.hopeless.eq(judge.hopeless)
+            with m.If(judge.part):
+                m.d.sync += path.verified.eq(judge.bytes)
         m.d.comb += [
             path.features.eq(self.features),
             buffer.write.eq(o.write & ~self.discard), buffer.commit.eq(o.commit & ~self.discard),

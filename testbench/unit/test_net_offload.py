@@ -6,11 +6,9 @@ import struct
 import pytest
 
 from hdl.config import NicConfig
-from hdl.dma.spec import ReadStatus
 from model import formats
 from model.formats import Feature, GsoType
 from model.offload import MalformedPacket, frames_of
-from testbench.unit.axis import watch_frames
 from testbench.unit.offload_packets import net_header, random_packet, spoil
 from testbench.unit.test_net_transmit import MAX_FRAME, Bench, beats_of, completion_of
 
@@ -53,7 +51,7 @@ def check(packets, *, features=tuple(FEATURES), width=512, seed=1, stall=(0.1, 0
     leaving = [frame for some in frames if some for frame in some]
     bench = Bench(beats, width=width, frames=len(leaving), completions=len(packets), features=features, stall=stall,
                   header_bytes=header_bytes, seed=seed, **{"limit": 200_000, **options})
-    bench.run()
+    bench.run(settle=1000)      # what is dropped at the end takes no wire
     for n, (got, wanted) in enumerate(zip(bench.frames, leaving)):
         assert got == wanted, f"frame {n}: {got.hex()} where {wanted.hex()} was expected"
     assert bench.completed() == [completion_of(n, queue=n % queues) for n in range(len(packets))]
@@ -231,59 +229,3 @@ def test_a_packet_longer_than_the_buffer():
     packets = [random_packet(rng, kind, rng.randbytes(64_800), 1448) for kind in SEGMENTED]
     packets.append((net_header(), rng.randbytes(MAX_FRAME)))
     check(packets, seed=31)
-
-
-@pytest.mark.parametrize("width", [128, 512])
-def test_longer_than_a_packet_may_be(width):
-    """A whole frame longer than the longest one, and a packet longer than IP can be, don't hold anything up."""
-    rng = random.Random(32)
-    header, frame = random_packet(rng, GsoType.TCPV4, rng.randbytes(2000), 1448)
-    packets = [(net_header(), rng.randbytes(MAX_FRAME + 1)), (header, frame + bytes(65_600)), (header, frame)]
-    beats = [beat for n, (header, frame) in enumerate(packets)
-             for beat in beats_of(cut_parts(rng, header + frame, 2000), width, number=n)]
-    bench = Bench(beats, width=width, completions=3, features=tuple(FEATURES), limit=60_000)
-    frames = watch_frames(bench, width, count=1 << 30, wait=False)
-    bench.run(settle=1000)
-    assert bench.counts["malformed"] == 2
-    # Nothing says how long the second one will be, so segments leave until it is found too long.
-    assert frames[-2:] == expected(packets[2:], FEATURES)[0] and len(frames) < 2 + 65_600 // 1448
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_a_read_that_fails(seed):
-    """What leaves of the packet is its first segments as they should be, and only of parts that were read well; what
-    comes behind it leaves."""
-    rng = random.Random(seed)
-    width = rng.choice([128, 512])
-    beats, wanted, failing = [], [], []
-    for n in range(12):
-        header, frame = random_packet(rng, rng.choice(SEGMENTED), rng.randbytes(rng.randint(1, 9000)),
-                                      rng.choice([64, 536, 1448]))
-        frames = frames_of(header, frame, formats.TRANSMIT_FEATURES, MAX_FRAME)
-        parts = cut_parts(rng, header + frame, 2000)
-        statuses = [ReadStatus.OK] * len(parts)
-        if rng.random() < 0.5:
-            bad = rng.randrange(len(parts))
-            statuses[bad] = rng.choice([ReadStatus.POISONED, ReadStatus.TIMEOUT])
-            good = sum(map(len, parts[:bad])) - 12
-            # Undefined data in place of what was asked for.
-            parts[bad] = rng.randbytes(len(parts[bad]))
-            hdr_len, gso = struct.unpack_from("<HH", header, 2)
-            frames = frames[:max(0, (good - hdr_len - 1) // gso)] if good > hdr_len else []
-            failing.append((len(wanted), len(frames)))
-        beats += beats_of(parts, width, number=n, statuses=statuses)
-        wanted.append(frames)
-    bench = Bench(beats, width=width, completions=12, features=tuple(FEATURES), stall=(0.2, 0.2, 0.1), seed=seed,
-                  limit=60_000, frames=0)
-    frames = watch_frames(bench, width, count=1 << 30, wait=False)
-    bench.run(settle=2000)
-    assert bench.counts["error"] == len(failing) and bench.counts["malformed"] == 0
-    for n, expected_frames in enumerate(wanted):
-        if n in dict(failing):
-            while expected_frames and frames and frames[0] == expected_frames[0]:
-                frames.pop(0)
-                expected_frames = expected_frames[1:]
-        else:
-            assert frames[:len(expected_frames)] == expected_frames, f"packet {n} (seed {seed})"
-            del frames[:len(expected_frames)]
-    assert not frames

@@ -78,6 +78,12 @@ class WalkTransmit(wiring.Component):
         checked = Signal(self._checked)
         valid, taken, bad = Signal(), Signal(), Signal()
         self._limit = Signal(6)
+        self._least, self._most = Signal(range(_LONG_HEADER + _ETHERNET + 1)), Signal(_LENGTH_BITS)
+        header = Mux(self.long_header, _LONG_HEADER, _HEADER)
+        m.d.sync += [
+            self._least.eq(header + _ETHERNET),
+            self._most.eq(header + Mux(self.long_packets, _LONGEST_PACKET, self.max_frame)),
+        ]
         m.d.comb += [
             self.elements.ready.eq(~valid | taken),
             self.idle.eq(~valid & ~self.reads.valid),
@@ -95,16 +101,10 @@ class WalkTransmit(wiring.Component):
         chain = self.elements.payload.chain
         total, was_bad, slots = Signal(_LENGTH_BITS), Signal(), Signal(16)
         sum = Signal(_LENGTH_BITS + 1)
-        least, most = Signal(range(_LONG_HEADER + _ETHERNET + 1)), Signal(_LENGTH_BITS)
-        header = Mux(self.long_header, _LONG_HEADER, _HEADER)
-        m.d.sync += [
-            least.eq(header + _ETHERNET),
-            most.eq(header + Mux(self.long_packets, _LONGEST_PACKET, self.max_frame)),
-        ]
         m.d.comb += [
             sum.eq(total + chain.length[:_LENGTH_BITS]),
             bad.eq(was_bad | chain.write | self.elements.payload.abandoned | chain.length[_LENGTH_BITS:].any()
-                   | (sum > most) | (chain.last & (sum < least))),
+                   | (sum > self._most) | (chain.last & (sum < self._least))),
         ]
         m.d.sync += [
             # Of a bad chain only the end matters.

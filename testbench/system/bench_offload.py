@@ -22,9 +22,7 @@ from testbench.unit.offload_packets import random_packet, spoil
 SEGMENTED = (GsoType.TCPV4, GsoType.TCPV6, GsoType.UDP_L4)
 CHECKED = [f"-o{protocol}.check_checksum:TRUE" for protocol in ("ip", "tcp", "udp")]
 # Ports are random, so nothing above TCP and UDP is to be taken for what it looks like.
-KNOWN = ["--disable-all-protocols", *(f"--enable-protocol={name}" for name in (
-    "eth", "ethertype", "vlan", "ieee8021ad", "ip", "ipv6", "ipv6.hopopts", "ipv6.dstopts", "tcp", "udp", "data",
-    "frame"))]
+KNOWN = [argument for protocol in ("tcp", "udp") for argument in ("-d", f"{protocol}.port==0-65535,data")]
 
 
 def tshark(frames, *arguments):

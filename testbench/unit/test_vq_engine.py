@@ -123,16 +123,19 @@ def test_drivers_that_maintain_heads_only():
 
 
 @pytest.mark.requirements("PKD-022", "PKD-024")
-def test_malformed_transmit_chains_come_back():
+@pytest.mark.parametrize("long_packets, long_header", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_malformed_transmit_chains_come_back(long_packets, long_header):
     """Dropped, but returned used; the good ones between them go out."""
+    host = Host(SMALL, Direction.TX, (12,), seed=5, shift=7, long_packets=long_packets, long_header=long_header)
+    shortest, longest = host.packet_bytes[0], host.packet_bytes[-1]
     good = [(BUFFERS, 100, 0)]
-    bad = [[(BUFFERS, 60, 0), (BUFFERS + 500, 60, 1)], [(BUFFERS, 60, 1)], [(BUFFERS, 25, 0)], [(BUFFERS, 0, 0)],
-           [(BUFFERS, 2**32 - 1, 0)], [(BUFFERS, 12, 0), (BUFFERS + 64, 2**32 - 1, 0)],
-           [(BUFFERS, 1000, 0)] * 2, [(BUFFERS, 20, 0)] + [(BUFFERS, 1, 1)] * 11, [(BUFFERS, 2**31 + 100, 0)]]
-    least, most = [(BUFFERS, 26, 0)], [(BUFFERS + 77, SMALL.max_frame + 12, 0)]
-    too_long = [(BUFFERS + 77, SMALL.max_frame + 13, 0)]
+    bad = [[(BUFFERS, 60, 0), (BUFFERS + 500, 60, 1)], [(BUFFERS, 60, 1)], [(BUFFERS, shortest - 1, 0)],
+           [(BUFFERS, 0, 0)], [(BUFFERS, 2**32 - 1, 0)], [(BUFFERS, 12, 0), (BUFFERS + 64, 2**32 - 1, 0)],
+           [(BUFFERS, longest // 2 + 1, 0)] * 2, [(BUFFERS, 20, 0)] + [(BUFFERS, 1, 1)] * 11,
+           [(BUFFERS, 2**31 + 100, 0)]]
+    least, most = [(BUFFERS, shortest, 0)], [(BUFFERS + 77, longest, 0)]
+    too_long = [(BUFFERS + 77, longest + 1, 0)]
     chains = [good, *[c for b in [*bad, too_long] for c in (b, good)], least, most]
-    host = Host(SMALL, Direction.TX, (12,), seed=5, shift=7)
     back = host.driver(0, chains)
     host.run(lambda: len(back) == len(chains))
     assert [buffer.dropped for buffer in sorted(back, key=lambda b: b.number)] \

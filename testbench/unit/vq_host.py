@@ -32,11 +32,12 @@ class Host:
     event_index, in_order : VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER
     indirect : VIRTIO_F_INDIRECT_DESC is negotiated
     merge : VIRTIO_NET_F_MRG_RXBUF is negotiated
+    long_packets, long_header : transmit: segmentation, VIRTIO_NET_F_HASH_REPORT are negotiated
     """
 
     def __init__(self, config, direction, sizes, *, seed, stall=0.2, latency=(5, 60), suppress=True, head_only=False,
                  shift=9, parts=8, notification_data=False, event_index=False, in_order=False, indirect=True,
-                 merge=False):
+                 merge=False, long_packets=False, long_header=False):
         self.config, self.direction, self.seed = config, direction, seed
         self.dut = Engine(config, direction, suppress=suppress)
         self.rng = random.Random(seed)
@@ -44,6 +45,9 @@ class Host:
         self.shift, self.parts = shift, parts
         self.notification_data, self.indirect, self.merge = notification_data, indirect, merge
         self.event_index, self.in_order = event_index, in_order
+        self.long_packets, self.long_header = long_packets, long_header
+        header = 20 if long_header else 12
+        self.packet_bytes = range(header + 14, header + (65557 if long_packets else config.max_frame) + 1)
         self.memory = bytearray(MEMORY)
         self.now = 0
         self.quiesced = False
@@ -102,6 +106,8 @@ class Host:
         if self.direction is Direction.TX:
             ctx.set(dut.request_shift, self.shift)
             ctx.set(dut.part_requests, self.parts)
+            ctx.set(dut.long_packets, self.long_packets)
+            ctx.set(dut.long_header, self.long_header)
         else:
             ctx.set(dut.header_bytes, HEADER)
 
@@ -404,7 +410,7 @@ class Host:
         asked = joined((c.address, c.length) for c in commands)
         segments = joined((address, length) for address, length, _ in buffer.segments)
         total = buffer.bytes_of(0)
-        bad = buffer.bytes_of(1) or not 26 <= total <= self.config.max_frame + 12 \
+        bad = buffer.bytes_of(1) or total not in self.packet_bytes \
             or any(write for *_, write in buffer.segments)
         assert context.drop == bool(bad)
         if not bad:

@@ -122,7 +122,7 @@ class Fetch(wiring.Component):
         m.submodules.react = react = React(self.queue_bits, self.slot_bits, batch_level=self.batch_level,
                                            most_level=self.most_level, suppress=self.suppress)
         queue, state = Signal(self.queue_bits), Signal(self.state)
-        self._descriptors = Signal(64)
+        self._descriptors, self._enabled = Signal(64), Signal()
         chosen, chosen_state = Signal.like(queue), Signal.like(state)
         size = self._size(m, chosen, chosen_state, state)
         pending, apply = Signal(), Signal()
@@ -227,7 +227,10 @@ class Fetch(wiring.Component):
             size.state.eq(state), size.held.eq(held), size.config.eq(self.config), size.used.eq(self.used),
             size.emptied.eq(self.emptied),
         ]
-        m.d.sync += self._descriptors.eq(self.config.descriptors)
+        # Enabled as of the cycle in which the size is looked at: a configuration that comes during a decision is none.
+        enabled = Signal()
+        m.d.sync += [self._descriptors.eq(self.config.descriptors), enabled.eq(self.config.enabled),
+                     self._enabled.eq(enabled)]
         return size
 
     def _decide(self, m, queue, state, size, after, run):
@@ -242,7 +245,7 @@ class Fetch(wiring.Component):
         for level in range(self.batch_level + 1, self.most_level + 1):
             with m.If(state.level == level):
                 m.d.comb += most.eq(1 << (level - self.batch_level))
-        with m.If(~self.config.enabled):
+        with m.If(~self._enabled):
             m.d.comb += [after.kick.eq(0), after.active.eq(0), after.telling.eq(0)]
         with m.Elif(state.telling & (size.beyond | ~size.ahead)):
             self._nothing_told(m, state, size, after, run)

@@ -208,7 +208,7 @@ def test_needs_reset(status, told):
     simulate(body)
 
 
-@pytest.mark.requirements("BAS-023")
+@pytest.mark.requirements("BAS-019")
 def test_no_doorbell_overtakes_its_queue():
     """A driver may enable a queue and ring for it at once, and writes are not spaced by anything."""
     async def body(ctx, dut, card):

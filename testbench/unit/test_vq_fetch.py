@@ -56,7 +56,7 @@ def test_latency():
     assert [bench.times[0] - 3, bench.times[1] - bench.times[0]] == [4, 5]
 
 
-@pytest.mark.requirements("PKD-014")
+@pytest.mark.requirements("BAS-019")
 @pytest.mark.parametrize("after", range(1, 8))
 def test_a_queue_that_is_enabled_during_a_decision(after):
     """It is looked at as it was at the beginning, not partly as it is then."""

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from model import formats
-from model.formats import ControlClass, Feature, MqCommand, StatisticType, feature_set
+from model.formats import ControlClass, Feature, GuestOffloadsCommand, MqCommand, StatisticType, feature_set
 from model.offloads_checksum import BAD, NONE, VALID, checksum_verdict
 from model.offloads_config import pack_rss_config
 from model.offloads_hash import HashConfig, frame_hash, scaled_queue
@@ -16,6 +16,7 @@ CHECKSUM = WANTED | feature_set(Feature.NET_GUEST_CSUM)
 MULTIQUEUE = CHECKSUM | feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ)
 SCALING = MULTIQUEUE | feature_set(Feature.NET_RSS, Feature.NET_HASH_REPORT)
 ALL_TYPES = 0x1ff
+REFUSED = formats.NET_ERR, b""
 
 
 def some_frame(rng):
@@ -36,6 +37,38 @@ async def tells_which_checksums_are_right(bench):
             assert isinstance(received, ReceivedFrame) == (wanted == CHECKSUM)
             if wanted == CHECKSUM:
                 assert received.checksum_valid == (checksum_verdict(frame) == VALID), frame.hex()
+        await nic.stop()
+
+
+@system_test("NET-172", "NET-173", timeout_us=4000)
+async def offloads_are_switched(bench):
+    """All are on at first, and after a reset again; a command that is refused switches nothing."""
+    async def told(nic, valid):
+        for frame in [offload_frame(bench.random) for _ in range(20)]:
+            bench.mac.send(frame)
+            received = await nic.receive(timeout_ns=50_000)
+            assert received == frame
+            assert received.checksum_valid == (valid and checksum_verdict(frame) == VALID), frame.hex()
+
+    async def refused(nic, mask, more=b""):
+        data = mask.to_bytes(8, "little") + more
+        assert await nic.control.execute(ControlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET, data) == REFUSED
+    switched = CHECKSUM | feature_set(Feature.NET_CTRL_VQ, Feature.NET_CTRL_GUEST_OFFLOADS)
+    for _ in range(2):
+        nic = await bench.nic(wanted=switched, queue_size=8)
+        await told(nic, True)
+        for offloads in ((), (Feature.NET_GUEST_CSUM,), ()):
+            await nic.control.set_guest_offloads(*offloads)
+            await told(nic, bool(offloads))
+            for mask in (1 << 0, 1 << 1 | 1 << 7, 1 << 63):     # none that was negotiated
+                await refused(nic, mask)
+            await refused(nic, 0 if offloads else 1 << 1, b"\0")
+            await told(nic, bool(offloads))
+        await nic.stop()
+    for wanted in (switched & ~feature_set(Feature.NET_GUEST_CSUM),
+                   switched & ~feature_set(Feature.NET_CTRL_GUEST_OFFLOADS)):
+        nic = await bench.nic(wanted=wanted, queue_size=8)
+        await refused(nic, 1 << 1)
         await nic.stop()
 
 

@@ -209,11 +209,13 @@ class Fetch(wiring.Component):
             with m.If(self.reports.valid):
                 m.d.comb += self.reports.ready.eq(1)
                 m.d.sync += [pending.eq(1), held.kind.eq(kind.REPORT), held.report.eq(self.reports.payload)]
-            for source, name, queue in [
-                    (self.switched, kind.SWITCHED, self.switched.payload.queue),
-                    (self.doorbells, kind.DOORBELL, doorbell.queue),
-                    (published.o, kind.ROOM, published.o.payload), (space.o, kind.ROOM, space.o.payload)]:
-                with m.Elif(source.valid):
+            for source, name, queue, open_ in [
+                    (self.switched, kind.SWITCHED, self.switched.payload.queue, 1),
+                    (self.doorbells, kind.DOORBELL, doorbell.queue, 1),
+                    # What stands in a run queue waits for an empty register: taking it goes deep enough into that.
+                    (published.o, kind.ROOM, published.o.payload, ~pending),
+                    (space.o, kind.ROOM, space.o.payload, ~pending)]:
+                with m.Elif(source.valid & open_):
                     m.d.comb += source.ready.eq(1)
                     m.d.sync += [pending.eq(1), held.kind.eq(name), held.report.queue.eq(queue),
                                  held.enable.eq(self.switched.payload.enable),

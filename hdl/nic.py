@@ -289,7 +289,7 @@ class VirtioNetNic(wiring.Component):
             receive.engine_idle.eq(rx.idle),
             control.pairs_settled.eq(receive.pairs_settled),
             receive.sent.eq(transmit.flow),
-            receive.checksum.eq(device.features[Feature.GUEST_CSUM]),
+            receive.checksum.eq(control.guest_offloads[GUEST_OFFLOADS[Feature.GUEST_CSUM]]),
             receive.hashes.eq(device.features[Feature.RSS] | device.features[Feature.HASH_REPORT]),
             receive.long_header.eq(device.features[Feature.HASH_REPORT]),
             receive.scaling.eq(control.scaling), receive.table_write.eq(control.table_write),

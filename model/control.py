@@ -13,6 +13,7 @@ from model.formats import (
     AnnounceCommand,
     ControlClass,
     Feature,
+    GuestOffloadsCommand,
     MacCommand,
     MqCommand,
     NotfCoalCommand,
@@ -21,7 +22,29 @@ from model.formats import (
 )
 from model.offloads_config import hash_config, rss_config
 
-__all__ = ["ControlCommands"]
+__all__ = ["ControlCommands", "GuestOffloads"]
+
+
+class GuestOffloads:
+    """Which guest offloads are on: all that were negotiated, until a command names those that are to be.
+
+    Parameters
+    ----------
+    features : what was negotiated, a mask
+    """
+
+    def __init__(self, features):
+        self._negotiated = self._on = formats.guest_offloads(features)
+
+    def __contains__(self, feature):
+        return bool(self._on >> formats.GUEST_OFFLOAD_BITS[feature] & 1)
+
+    def set(self, mask):
+        """Switch them on and off; returns whether all were negotiated, else nothing changes."""
+        allowed = not mask & ~self._negotiated
+        if allowed:
+            self._on = mask
+        return allowed
 
 
 class ControlCommands:
@@ -35,17 +58,18 @@ class ControlCommands:
     filter : ReceiveFilter
     config : DeviceConfig
     statistics : Statistics
+    offloads : GuestOffloads
     control : index of the control queue
     is_enabled : is_enabled(index): whether a receive or transmit virtqueue of that index is enabled
     """
 
-    def __init__(self, features, *, steering, coalescing, filter, config, statistics, control,
-                 is_enabled):
+    def __init__(self, features, *, steering, coalescing, filter, config, statistics, offloads, control, is_enabled):
         self._steering = steering
         self._coalescing = coalescing
         self._filter = filter
         self._config = config
         self._statistics = statistics
+        self._offloads = offloads
         self._control = control
         self._is_enabled = is_enabled
         self._features = features
@@ -63,6 +87,8 @@ class ControlCommands:
             (ControlClass.MQ, MqCommand.VQ_PAIRS_SET): (Feature.NET_MQ, 2, 0, self._set_pairs),
             (ControlClass.MQ, MqCommand.RSS_CONFIG): (Feature.NET_RSS, None, 0, self._set_scaling),
             (ControlClass.MQ, MqCommand.HASH_CONFIG): (Feature.NET_HASH_REPORT, None, 0, self._set_hashes),
+            (ControlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET): (
+                Feature.NET_CTRL_GUEST_OFFLOADS, 8, 0, self._set_offloads),
             (ControlClass.NOTF_COAL, NotfCoalCommand.TX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_transmit),
             (ControlClass.NOTF_COAL, NotfCoalCommand.RX_SET): (Feature.NET_NOTF_COAL, 8, 0, self._set_receive),
             (ControlClass.NOTF_COAL, NotfCoalCommand.VQ_SET): (Feature.NET_VQ_NOTF_COAL, 12, 0, self._set_queue),
@@ -166,6 +192,9 @@ class ControlCommands:
             return None
         self._steering.hashes = replace(self._steering.hashes, types=found.types, key=found.key)
         return b""
+
+    def _set_offloads(self, data):
+        return b"" if self._offloads.set(int.from_bytes(data, "little")) else None
 
     def _set_transmit(self, data):
         self._coalescing.set_direction(1, *formats.COAL.unpack(data))

@@ -7,8 +7,8 @@ import struct
 from enum import IntEnum
 
 __all__ = ["COAL", "COAL_VQ", "COAL_VQ_GET", "NET_ERR", "NET_OK", "PAIRS_LIMIT", "AnnounceCommand", "ControlClass",
-           "MacCommand", "MqCommand", "NotfCoalCommand", "RxCommand", "STATISTICS", "STATS_REPLY", "STATS_REQUEST",
-           "StatisticType", "StatsCommand", "VlanCommand", "mac_table"]
+           "GuestOffloadsCommand", "MacCommand", "MqCommand", "NotfCoalCommand", "RxCommand", "STATISTICS",
+           "STATS_REPLY", "STATS_REQUEST", "StatisticType", "StatsCommand", "VlanCommand", "mac_table"]
 
 
 class ControlClass(IntEnum):
@@ -18,6 +18,7 @@ class ControlClass(IntEnum):
     VLAN = 2
     ANNOUNCE = 3
     MQ = 4
+    GUEST_OFFLOADS = 5
     NOTF_COAL = 6
     STATS = 8
 
@@ -54,6 +55,11 @@ class MqCommand(IntEnum):
     VQ_PAIRS_SET = 0
     RSS_CONFIG = 1
     HASH_CONFIG = 2
+
+
+class GuestOffloadsCommand(IntEnum):
+    """VIRTIO_NET_CTRL_GUEST_OFFLOADS_..."""
+    SET = 0
 
 
 class NotfCoalCommand(IntEnum):

@@ -13,7 +13,7 @@ import numpy as np
 
 from model import formats
 from model.coalescing import Coalescing
-from model.control import ControlCommands
+from model.control import ControlCommands, GuestOffloads
 from model.filter import ReceiveFilter
 from model.offload import LONGEST_PACKET, MalformedPacket, frames_of
 from model.offloads_checksum import VALID, checksum_verdict
@@ -94,7 +94,7 @@ class Datapath:
         self._negotiated = features
         self._header_bytes = formats.net_header_bytes(features)
         self._mergeable = formats.has_feature(features, formats.Feature.NET_MRG_RXBUF)
-        self._checksum = formats.has_feature(features, formats.Feature.NET_GUEST_CSUM)
+        self._offloads = GuestOffloads(features)
         self._hash_report = formats.has_feature(features, formats.Feature.NET_HASH_REPORT)
         self._features = RingFeatures.of(features)
         self._multiqueue = formats.has_feature(features, formats.Feature.NET_MQ)
@@ -103,7 +103,8 @@ class Datapath:
         self.statistics = Statistics(features, 2 if self._control == 2 else 2 * self._pairs, self._control)
         self._commands = ControlCommands(features, steering=self.steering, coalescing=self._coalescing,
                                          filter=self.filter, config=self._config, statistics=self.statistics,
-                                         control=self._control, is_enabled=self._carries_frames)
+                                         offloads=self._offloads, control=self._control,
+                                         is_enabled=self._carries_frames)
         for index, registers in queues.items():
             self.start_queue(index, registers)
 
@@ -322,7 +323,7 @@ class Datapath:
     def _header(self, frame, buffers):
         header = np.zeros(1, formats.VIRTIO_NET_HDR_HASH)
         header["num_buffers"] = buffers
-        if self._checksum and checksum_verdict(frame) == VALID:
+        if formats.Feature.NET_GUEST_CSUM in self._offloads and checksum_verdict(frame) == VALID:
             header["flags"] = formats.NET_HDR_F_DATA_VALID
         if self._hash_report:
             header["hash_value"], header["hash_report"] = frame_hash(frame, self.steering.hashes)

@@ -109,7 +109,7 @@ OFFLOAD_FEATURES = feature_set(Feature.NET_GUEST_CSUM, Feature.NET_RSS, Feature.
 FILTER_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_CTRL_RX, Feature.NET_CTRL_RX_EXTRA,
                               Feature.NET_CTRL_VLAN, Feature.NET_CTRL_MAC_ADDR)
 CONTROL_FEATURES = feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL,
-                               Feature.NET_DEVICE_STATS)
+                               Feature.NET_DEVICE_STATS, Feature.NET_CTRL_GUEST_OFFLOADS)
 TRANSMIT_FEATURES = feature_set(Feature.NET_CSUM, Feature.NET_HOST_TSO4, Feature.NET_HOST_TSO6, Feature.NET_HOST_ECN,
                                 Feature.NET_HOST_USO, Feature.NET_GUEST_HDRLEN)
 
@@ -119,6 +119,19 @@ def feature_names(mask):
     bits = [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
     known = set(Feature)
     return [Feature(bit).name if bit in known else str(bit) for bit in bits]
+
+
+# Guest offload → its bit in the mask of GUEST_OFFLOADS_SET
+GUEST_OFFLOAD_BITS = {
+    Feature.NET_GUEST_CSUM: 1, Feature.NET_GUEST_TSO4: 7, Feature.NET_GUEST_TSO6: 8, Feature.NET_GUEST_ECN: 9,
+    Feature.NET_GUEST_UFO: 10, Feature.NET_GUEST_UDP_TUNNEL_GSO: 46, Feature.NET_GUEST_UDP_TUNNEL_GSO_CSUM: 47,
+    Feature.NET_GUEST_USO4: 54, Feature.NET_GUEST_USO6: 55,
+}
+
+
+def guest_offloads(features):
+    """Mask of the guest offloads among the feature bits in `features`."""
+    return sum(1 << bit for feature, bit in GUEST_OFFLOAD_BITS.items() if has_feature(features, feature))
 
 
 _ANY_HOST_TSO = (Feature.NET_HOST_TSO4, Feature.NET_HOST_TSO6)

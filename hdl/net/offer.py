@@ -52,6 +52,8 @@ class FrameOffer(wiring.Component):
         a frame has ended; it is in the buffer, with so many bytes and a header; it is not, and to be told by `missed`
     chosen, unwanted : In(1); queue : In(pair_bits); hash : In(FrameHash)
         the queue of a frame was chosen; the filter's word on it; its hash, which isn't looked at
+    fixed : In(1)
+        queues that are being reset are not replaced: receive side scaling has chosen them
     active_pairs : In(range(pairs + 1))
     reset, enabled : In(Pulse); clear : In(1)
         of `Redirect`
@@ -76,7 +78,7 @@ class FrameOffer(wiring.Component):
         self.pairs, self.pair_bits = pairs, pair_bits
         self.depth = depth
         super().__init__({
-            "reset": In(Pulse(pair_bits)), "enabled": In(Pulse(pair_bits)), "clear": In(1),
+            "reset": In(Pulse(pair_bits)), "enabled": In(Pulse(pair_bits)), "clear": In(1), "fixed": In(1),
             "ended": In(1), "kept": In(1), "lost": In(1), "length": In(16),
             "chosen": In(1), "unwanted": In(1), "queue": In(pair_bits),
             "hash": In(FrameHash), "known": Out(1), "known_hash": Out(FrameHash),
@@ -107,7 +109,7 @@ class FrameOffer(wiring.Component):
             redirect.reset.eq(self.reset), redirect.enabled.eq(self.enabled), redirect.clear.eq(self.clear),
             redirect.active_pairs.eq(self.active_pairs),
             redirect.queue.eq(self._active(waiting.o.payload.queue)),
-            waited.eq(waiting.o.payload), waited.queue.eq(redirect.instead),
+            waited.eq(waiting.o.payload), waited.queue.eq(Mux(self.fixed, redirect.queue, redirect.instead)),
             following.eq(Mux(waiting.o.valid, waited, info)),
             came.eq(Mux(waiting.o.valid, waiting.o.payload.queue, info.queue)),
             self.frames.valid.eq(offered & ~self.flush), self.frames.payload.eq(first),

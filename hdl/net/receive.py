@@ -74,7 +74,7 @@ class Receive(wiring.Component):
     by_address, by_vlan : In(1); mac : In(48); filter : In(FilterPort)
         see `ReceiveFilter`; unwanted frames are offered too, and marked
     checksum : In(1)
-        VIRTIO_NET_F_GUEST_CSUM is negotiated, see `ReceiveHeader`
+        VIRTIO_NET_F_GUEST_CSUM is negotiated, and on: see `ReceiveHeader`
     hashes : In(1)
         VIRTIO_NET_F_RSS or VIRTIO_NET_F_HASH_REPORT is negotiated, see `Scaling`; frames are offered 3 cycles later
     long_header : In(1)
@@ -196,6 +196,7 @@ class Receive(wiring.Component):
             scaling.table_write.eq(self.table_write),
             offer.chosen.eq(scaling.o_chosen), offer.queue.eq(scaling.o_queue), offer.hash.eq(scaling.hash),
             offer.unwanted.eq(Mux(self.hashes, unwanted[-1], filter.unwanted)),
+            offer.fixed.eq(self.scaling.scaling),
             offer.active_pairs.eq(self.active_pairs),
             offer.engine_idle.eq(self.engine_idle), self.pairs_settled.eq(offer.settled),
             offer.reset.eq(self.reset), offer.enabled.eq(self.enabled), offer.clear.eq(self.clear),

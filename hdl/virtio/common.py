@@ -75,6 +75,8 @@ class CommonConfig(wiring.Component):
         from `LifeCycle`
     idle : Out(1)
         the initialisation is done
+    settling : Out(1)
+        a write may have effects that are still to come; low from the cycle of its `configure` on
     reset : Out(1)
         pulse: reset requested
     configure : Out(stream of QueueSetup), always ready
@@ -107,6 +109,7 @@ class CommonConfig(wiring.Component):
             "quiesce": In(1),
             "clear": In(1),
             "idle": Out(1),
+            "settling": Out(1),
             "reset": Out(1),
             "configure": Out(stream.Signature(QueueSetup(queue_bits), always_ready=True)),
             "reset_queue": Out(QueueNumber(queue_bits)),
@@ -149,6 +152,7 @@ class CommonConfig(wiring.Component):
             registers.bus.request.p.eq(request.p),
             registers.bus.request.valid.eq(request.valid & (settling == 0) & ~drop),
             request.ready.eq((settling == 0) & (registers.bus.request.ready | drop)),
+            self.settling.eq(settling != 0),
             self.bus.response.p.eq(registers.bus.response.p),
             self.bus.response.valid.eq(registers.bus.response.valid),
             registers.bus.response.ready.eq(self.bus.response.ready),

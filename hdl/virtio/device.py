@@ -141,6 +141,8 @@ class VirtioDevice(wiring.Component):
         wiring.connect(m, bar.counters, wiring.flipped(self.counters))
         wiring.connect(m, notify.doorbells, wiring.flipped(self.doorbells))
         wiring.connect(m, common.configure, wiring.flipped(self.configure))
+        # A doorbell is quicker than the write before it, which may have enabled its queue.
+        m.d.comb += notify.hold.eq(common.settling)
         self._connect_life(m, life, common, isr, device)
         self._connect_queue_resets(m, life, common)
         self._connect_changes(m, common, device, isr)

@@ -91,9 +91,9 @@ def offered_features(config):
     """The features that a card of this `NicConfig` offers: a sorted tuple of `Feature`. It grows with what is built."""
     offered = {
         F.VERSION_1, F.ACCESS_PLATFORM, F.ORDER_PLATFORM, F.RING_PACKED, F.NOTIFICATION_DATA, F.NOTIF_CONFIG_DATA,
-        F.EVENT_IDX, F.IN_ORDER, F.INDIRECT_DESC,
+        F.EVENT_IDX, F.IN_ORDER, F.INDIRECT_DESC, F.RING_RESET,
         F.MAC, F.STATUS, F.MTU, F.SPEED_DUPLEX, F.MRG_RXBUF, F.GUEST_CSUM, F.RSS,
-        F.CTRL_VQ, F.MQ, F.NOTF_COAL, F.VQ_NOTF_COAL,
+        F.CTRL_VQ, F.MQ, F.NOTF_COAL, F.VQ_NOTF_COAL, F.CTRL_GUEST_OFFLOADS,
         F.CTRL_RX, F.CTRL_RX_EXTRA, F.CTRL_VLAN, F.CTRL_MAC_ADDR, F.GUEST_ANNOUNCE, F.DEVICE_STATS,
         F.CSUM, F.HOST_TSO4, F.HOST_TSO6, F.HOST_ECN, F.HOST_USO, F.GUEST_HDRLEN,
     }

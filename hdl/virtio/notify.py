@@ -44,6 +44,8 @@ class Notify(wiring.Component):
     ----------
     bus : In(RegisterBus())
         addresses count from the area's start
+    hold : In(1)
+        take nothing in this cycle: what was written before is still on its way to the engines
     doorbells : Out(stream of Doorbell)
     """
 
@@ -56,6 +58,7 @@ class Notify(wiring.Component):
         self._depth = depth
         super().__init__({
             "bus": In(RegisterBus()),
+            "hold": In(1),
             "doorbells": Out(stream.Signature(self.doorbell)),
         })
 
@@ -76,7 +79,7 @@ class Notify(wiring.Component):
             waiting.i.p.next_wrap.eq(request.p.data[31]),
             waiting.i.p.has_data.eq(request.p.strobe.all()),
             # The answer to a read is ready with it: no request before it is taken.
-            request.ready.eq(waiting.i.ready & (~response.valid | response.ready)),
+            request.ready.eq(~self.hold & waiting.i.ready & (~response.valid | response.ready)),
             response.p.eq(0),
         ]
         with m.If(request.valid & request.ready & ~request.p.write):

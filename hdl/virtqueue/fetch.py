@@ -122,7 +122,7 @@ class Fetch(wiring.Component):
         m.submodules.react = react = React(self.queue_bits, self.slot_bits, batch_level=self.batch_level,
                                            most_level=self.most_level, suppress=self.suppress)
         queue, state = Signal(self.queue_bits), Signal(self.state)
-        self._descriptors = Signal(64)
+        self._descriptors, self._enabled = Signal(64), Signal()
         chosen, chosen_state = Signal.like(queue), Signal.like(state)
         size = self._size(m, chosen, chosen_state, state)
         pending, apply = Signal(), Signal()
@@ -209,11 +209,13 @@ class Fetch(wiring.Component):
             with m.If(self.reports.valid):
                 m.d.comb += self.reports.ready.eq(1)
                 m.d.sync += [pending.eq(1), held.kind.eq(kind.REPORT), held.report.eq(self.reports.payload)]
-            for source, name, queue in [
-                    (self.switched, kind.SWITCHED, self.switched.payload.queue),
-                    (self.doorbells, kind.DOORBELL, doorbell.queue),
-                    (published.o, kind.ROOM, published.o.payload), (space.o, kind.ROOM, space.o.payload)]:
-                with m.Elif(source.valid):
+            for source, name, queue, open_ in [
+                    (self.switched, kind.SWITCHED, self.switched.payload.queue, 1),
+                    (self.doorbells, kind.DOORBELL, doorbell.queue, 1),
+                    # What stands in a run queue waits for an empty register: taking it goes deep enough into that.
+                    (published.o, kind.ROOM, published.o.payload, ~pending),
+                    (space.o, kind.ROOM, space.o.payload, ~pending)]:
+                with m.Elif(source.valid & open_):
                     m.d.comb += source.ready.eq(1)
                     m.d.sync += [pending.eq(1), held.kind.eq(name), held.report.queue.eq(queue),
                                  held.enable.eq(self.switched.payload.enable),
@@ -227,7 +229,10 @@ class Fetch(wiring.Component):
             size.state.eq(state), size.held.eq(held), size.config.eq(self.config), size.used.eq(self.used),
             size.emptied.eq(self.emptied),
         ]
-        m.d.sync += self._descriptors.eq(self.config.descriptors)
+        # Enabled as of the cycle in which the size is looked at: a configuration that comes during a decision is none.
+        enabled = Signal()
+        m.d.sync += [self._descriptors.eq(self.config.descriptors), enabled.eq(self.config.enabled),
+                     self._enabled.eq(enabled)]
         return size
 
     def _decide(self, m, queue, state, size, after, run):
@@ -242,7 +247,7 @@ class Fetch(wiring.Component):
         for level in range(self.batch_level + 1, self.most_level + 1):
             with m.If(state.level == level):
                 m.d.comb += most.eq(1 << (level - self.batch_level))
-        with m.If(~self.config.enabled):
+        with m.If(~self._enabled):
             m.d.comb += [after.kick.eq(0), after.active.eq(0), after.telling.eq(0)]
         with m.Elif(state.telling & (size.beyond | ~size.ahead)):
             self._nothing_told(m, state, size, after, run)

@@ -8,6 +8,7 @@ from model.formats import (
     AnnounceCommand,
     ControlClass,
     Feature,
+    GuestOffloadsCommand,
     MacCommand,
     MqCommand,
     NotfCoalCommand,
@@ -147,6 +148,17 @@ class ControlQueue(Virtqueue):
         """HASH_CONFIG: which hash types are reported, with automatic steering."""
         await self.command(ControlClass.MQ, MqCommand.HASH_CONFIG, pack_hash_config(types, key),
                            feature=Feature.NET_HASH_REPORT, **how)
+
+    async def set_guest_offloads(self, *offloads, **how):
+        """GUEST_OFFLOADS_SET: these `Feature`s are to be on, and no others. Raises `DriverError` for one that was not
+        negotiated."""
+        unknown = [offload.name for offload in offloads if offload not in formats.GUEST_OFFLOAD_BITS
+                   or not formats.has_feature(self._nic.virtio.features, offload)]
+        if unknown:
+            raise DriverError(f"GUEST_OFFLOADS_SET of {', '.join(unknown)}, which is no offload that was negotiated")
+        await self.command(ControlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET,
+                           formats.guest_offloads(formats.feature_set(*offloads)).to_bytes(8, "little"),
+                           feature=Feature.NET_CTRL_GUEST_OFFLOADS, **how)
 
     async def set_coalescing(self, direction, packets, usecs, **how):
         """Notify of used buffers after so many packets or microseconds; of all queues of `direction`, "rx" or "tx"."""

@@ -1,7 +1,9 @@
 """What the card says of the frames that it receives, and where it puts them by it."""
 
+from collections import Counter
+
 from model import formats
-from model.formats import ControlClass, Feature, MqCommand, feature_set
+from model.formats import ControlClass, Feature, GuestOffloadsCommand, MqCommand, StatisticType, feature_set
 from model.offloads_checksum import BAD, NONE, VALID, checksum_verdict
 from model.offloads_config import pack_rss_config
 from model.offloads_hash import HashConfig, frame_hash, scaled_queue
@@ -14,6 +16,7 @@ CHECKSUM = WANTED | feature_set(Feature.NET_GUEST_CSUM)
 MULTIQUEUE = CHECKSUM | feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ)
 SCALING = MULTIQUEUE | feature_set(Feature.NET_RSS, Feature.NET_HASH_REPORT)
 ALL_TYPES = 0x1ff
+REFUSED = formats.NET_ERR, b""
 
 
 def some_frame(rng):
@@ -34,6 +37,38 @@ async def tells_which_checksums_are_right(bench):
             assert isinstance(received, ReceivedFrame) == (wanted == CHECKSUM)
             if wanted == CHECKSUM:
                 assert received.checksum_valid == (checksum_verdict(frame) == VALID), frame.hex()
+        await nic.stop()
+
+
+@system_test("NET-172", "NET-173", timeout_us=4000)
+async def offloads_are_switched(bench):
+    """All are on at first, and after a reset again; a command that is refused switches nothing."""
+    async def told(nic, valid):
+        for frame in [offload_frame(bench.random) for _ in range(20)]:
+            bench.mac.send(frame)
+            received = await nic.receive(timeout_ns=50_000)
+            assert received == frame
+            assert received.checksum_valid == (valid and checksum_verdict(frame) == VALID), frame.hex()
+
+    async def refused(nic, mask, more=b""):
+        data = mask.to_bytes(8, "little") + more
+        assert await nic.control.execute(ControlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET, data) == REFUSED
+    switched = CHECKSUM | feature_set(Feature.NET_CTRL_VQ, Feature.NET_CTRL_GUEST_OFFLOADS)
+    for _ in range(2):
+        nic = await bench.nic(wanted=switched, queue_size=8)
+        await told(nic, True)
+        for offloads in ((), (Feature.NET_GUEST_CSUM,), ()):
+            await nic.control.set_guest_offloads(*offloads)
+            await told(nic, bool(offloads))
+            for mask in (1 << 0, 1 << 1 | 1 << 7, 1 << 63):     # none that was negotiated
+                await refused(nic, mask)
+            await refused(nic, 0 if offloads else 1 << 1, b"\0")
+            await told(nic, bool(offloads))
+        await nic.stop()
+    for wanted in (switched & ~feature_set(Feature.NET_GUEST_CSUM),
+                   switched & ~feature_set(Feature.NET_CTRL_GUEST_OFFLOADS)):
+        nic = await bench.nic(wanted=wanted, queue_size=8)
+        await refused(nic, 1 << 1)
         await nic.stop()
 
 
@@ -125,3 +160,42 @@ async def offloads_of_very_many_frames(bench):
         config = random_config(bench.random, bench.parameter("pairs"))
         await scale(nic, config)
         await expect(bench, nic, [some_frame(bench.random) for _ in range(500)], config)
+
+
+@system_test("NET-165", build={"pairs": 3}, timeout_us=6000)
+async def scaled_frames_of_a_queue_in_reset_are_dropped(bench):
+    """They are counted, and no other queue gets them; the other queues go on."""
+    wanted = SCALING | feature_set(Feature.RING_RESET)
+    nic = await bench.nic(wanted=wanted, pairs=3, queue_size=8)
+    config = HashConfig(ALL_TYPES, bench.random.randbytes(40), (0, 1, 2, 1), 2)
+    await scale(nic, config)
+    await nic.stop_queue(2)
+    dropped = await bench.counter("receive.drop.disabled")
+    for frame in [some_frame(bench.random) for _ in range(30)]:
+        if scaled_queue(frame, config) == 1:
+            bench.mac.send(frame)
+            await bench.settle()
+            dropped += 1
+            assert await bench.counter("receive.drop.disabled") == dropped
+            assert not any(receiver.ring.has_used() for receiver in nic.receivers if not receiver.closed)
+        else:
+            await expect(bench, nic, [frame], config)
+    await nic.start_queue(2)
+    await bench.settle()
+    await expect(bench, nic, [some_frame(bench.random) for _ in range(20)], config)
+
+
+@system_test("NET-200", "NET-201", timeout_us=4000)
+async def verdicts_are_counted(bench):
+    """rx_csum of the queue, with GUEST_CSUM; without it there is no such type."""
+    wanted = CHECKSUM | feature_set(Feature.NET_CTRL_VQ, Feature.NET_DEVICE_STATS)
+    nic = await bench.nic(wanted=wanted, queue_size=8)
+    frames = [some_frame(bench.random) for _ in range(40)]
+    await expect(bench, nic, frames, HashConfig(), scaling=False)
+    verdicts = Counter(checksum_verdict(frame) for frame in frames)
+    counts = await nic.control.statistics({0: [StatisticType.RX_CSUM]})
+    assert counts[0] == {"rx_csum_valid": verdicts[VALID], "rx_needs_csum": 0, "rx_csum_none": verdicts[NONE],
+                         "rx_csum_bad": verdicts[BAD]}
+    await nic.stop()
+    nic = await bench.nic(wanted=wanted & ~feature_set(Feature.NET_GUEST_CSUM), queue_size=8)
+    assert StatisticType.RX_CSUM not in await nic.control.statistic_types()

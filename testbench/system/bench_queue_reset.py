@@ -11,7 +11,7 @@ from testbench.driver.framing import HEADER_APART, TOGETHER, Framing
 from testbench.driver.options import WANTED
 from testbench.driver.platform import DriverError
 from testbench.driver.ring_options import RingStyle
-from testbench.system.case import system_test as case
+from testbench.system.case import system_test
 from testbench.system.load import datagram
 from testbench.system.numbered import Numbered
 
@@ -20,11 +20,6 @@ MULTIQUEUE = RESET | formats.feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Fe
                                          Feature.NET_VQ_NOTF_COAL)
 PAIRS = {"pairs": 3}
 MANY = Framing(cuts=tuple(range(3, 120, 5)))        # more elements than the card caches
-
-
-def system_test(*requirements, **options):
-    """Nowhere, while RING_RESET is not offered: see README.md for what keeps it from being."""
-    return case(*requirements, **{**options, "presets": ()})
 
 
 async def both_ways(bench, nic, pair=0, count=3):

@@ -54,7 +54,7 @@ class Probe:
         self.requests.clear()
 
     def last(self, what, label, *, before):
-        """Of the requests of that kind and label that passed before cycle `before`, the last, or the one answered last."""
+        """Of such requests that passed before cycle `before`, the last, or of reads the one answered last."""
         return max((r for r in self.requests if (r.what, r.label) == (what, label) and r.cycle < before),
                    key=Passed.due)
 

@@ -7,12 +7,14 @@ import pytest
 from model import formats
 from model.device import OFFERED, OFFERED_ALL, NicParameters
 from model.formats import ControlClass, Feature, MqCommand, NotfCoalCommand
+from model.offloads_checksum import VALID, checksum_verdict
 from testbench.driver.control import CommandRefused
 from testbench.driver.framing import Framing
 from testbench.driver.net import WANTED_ALL
 from testbench.driver.platform import DeviceError, DriverError
 from testbench.driver.virtual_time import run
 from testbench.unit.driver_setup import Setup
+from testbench.unit.traffic import offload_frame
 
 
 def setup_with(platform, *, offered=OFFERED_ALL, pairs=4, **options):
@@ -114,6 +116,35 @@ def test_nonsense_is_refused_and_changes_nothing(kind, command, data, answer_byt
         ack, _ = await setup.driver.control.execute(kind, command, data, answer_bytes=answer_bytes)
         assert ack == formats.NET_ERR
         assert (steering.pairs, coalescing._defaults, str(coalescing._queues)) == before
+        await setup.close()
+    run(scenario)
+
+
+@pytest.mark.requirements("DRV-139")
+def test_guest_offloads():
+    """The model says what it knows of a checksum while it may; the driver enables nothing that was not negotiated."""
+    rng = random.Random(1)
+    frame = next(frame for frame in (offload_frame(rng) for _ in range(100)) if checksum_verdict(frame) == VALID)
+
+    async def scenario(platform):
+        setup = setup_with(platform)
+        await setup.driver.start()
+        control = setup.driver.control
+
+        async def told():
+            setup.nic.receive(frame)
+            return (await setup.driver.receive(timeout_ns=10_000)).checksum_valid
+        assert await told()
+        await control.set_guest_offloads()
+        assert not await told()
+        for mask in (1 << 0, 1 << 1 | 1 << 7, 1 << 63):
+            ack, _ = await control.execute(ControlClass.GUEST_OFFLOADS, 0, mask.to_bytes(8, "little"))
+            assert ack == formats.NET_ERR and not await told()
+        await control.set_guest_offloads(Feature.NET_GUEST_CSUM)
+        assert await told()
+        for feature in (Feature.NET_GUEST_TSO4, Feature.NET_MAC):
+            with pytest.raises(DriverError, match=f"of {feature.name}, which is no offload"):
+                await control.set_guest_offloads(feature)
         await setup.close()
     run(scenario)
 

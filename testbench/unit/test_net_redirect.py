@@ -121,3 +121,25 @@ def test_frames_wait_for_the_other_queue():
     bench.process(reset)
     bench.run()
 
+
+@pytest.mark.requirements("NET-165")
+def test_what_receive_side_scaling_has_chosen_stays():
+    """No other queue is looked for: whoever serves the queue that is being reset drops its frames."""
+    frames = [random_flow(random.Random(n)) for n in range(6)]
+    bench = ReceiveBench(frames)
+    dut = bench.dut
+
+    async def reset(ctx):
+        ctx.set(dut.hashes, 1)
+        ctx.set(dut.scaling, {"scaling": 1, "unclassified": 4})
+        await ctx.tick().repeat(ENTRIES + 150)
+        ctx.set(dut.reset, {"valid": 1, "queue": 4})
+        await ctx.tick()
+        ctx.set(dut.reset.valid, 0)
+        await ctx.tick().repeat(12)
+        ctx.set(dut.frames.ready, 1)
+        for _ in frames:
+            queue, = await ctx.tick().sample(dut.frames.payload.queue).until(dut.frames.valid)
+            assert queue == 4
+    bench.process(reset)
+    bench.run()

@@ -21,6 +21,7 @@ class Card:
         self.ctx, self.dut = ctx, dut
         self.bus = RegisterBusAgent(dut.bus, limit=5000)
         self.doorbells, self.setups, self.changes = [], [], 0
+        self.heard = []     # both in order, in a cycle set-ups first
 
     async def read(self, address, size):
         return await self.bus.read(self.ctx, address, size=size)
@@ -67,6 +68,8 @@ def simulate(body, *, config=CONFIG, idle=1):
             for card in cards:
                 card.doorbells += [bell.queue] if ring else []
                 card.setups += [ctx.get(dut.configure.payload.queue)] if setup else []
+                card.heard += [("setup", card.setups[-1])] if setup else []
+                card.heard += [("doorbell", bell.queue)] if ring else []
                 card.changes += changed
     bench.process(watch, wait=False)
 
@@ -203,6 +206,20 @@ def test_needs_reset(status, told):
         await ctx.tick().repeat(3)
         assert ctx.get(dut.live)
     simulate(body)
+
+
+@pytest.mark.requirements("BAS-019")
+def test_no_doorbell_overtakes_its_queue():
+    """A driver may enable a queue and ring for it at once, and writes are not spaced by anything."""
+    async def body(ctx, dut, card):
+        await card.start()
+        for queue in range(CONFIG.queues):
+            await card.write(SELECT, queue, 2)
+            await card.write(ENABLE, 1, 2)
+            await card.write(NOTIFY + queue * CONFIG.page, queue, 2)
+        await ctx.tick().repeat(10)
+    heard = simulate(body).heard
+    assert heard == [(what, queue) for queue in range(CONFIG.queues) for what in ("setup", "doorbell")]
 
 
 @pytest.mark.parametrize("port, base, last", [("counters", COUNTERS, 0xffc), ("msix", MSIX, 0x1_0004)])

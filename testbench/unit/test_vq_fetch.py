@@ -56,6 +56,24 @@ def test_latency():
     assert [bench.times[0] - 3, bench.times[1] - bench.times[0]] == [4, 5]
 
 
+@pytest.mark.requirements("BAS-019")
+@pytest.mark.parametrize("after", range(1, 8))
+def test_a_queue_that_is_enabled_during_a_decision(after):
+    """It is looked at as it was at the beginning, not partly as it is then."""
+    bench = Bench(suppress=False)
+
+    async def scenario(ctx):
+        ctx.set(bench.dut.config, {"descriptors": 0x10000, "size": 1024, "enabled": 0})
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(after)
+        ctx.set(bench.dut.config, {"descriptors": 0x10000, "size": 3, "enabled": 1})
+        await ctx.tick().repeat(12)
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(12)
+    bench.run(scenario)
+    assert bench.asked == [(0, 0, 1, 0, 3, 0)]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 12, 64])
 @pytest.mark.requirements("PKD-014", "PKD-042")
 def test_ring_end_and_window(size):

@@ -30,7 +30,7 @@ def plan(simulator):
         for where in matrix_of_test(simulator, number):
             if where.preset in case.presets and not (case.width and where.width != case.width):
                 jobs.append((module, name, where))
-        if simulator == "icarus" and case.smoke:
+        if simulator == "icarus" and "default" in case.icarus:
             jobs.append((module, name, ICARUS_SMOKE))
     return jobs
 

@@ -137,7 +137,7 @@ async def answers_to_us_stand_still(bench):
     await receive_some(bench, nic, 20, longest=200)
 
 
-@system_test("BAS-026", timeout_us=8000)
+@system_test("BAS-026", timeout_us=8000, icarus=("tiny",))
 async def doorbells_without_a_gap(bench):
     """Requests arrive as fast as the link brings them: doorbells that repeat, and reads between them."""
     nic = await bench.nic(queue_size=32, polling=True)
@@ -169,7 +169,7 @@ slow_memory = _circumstances("slow_memory", profile="e3-tail", count=40)
 fast_memory = _circumstances("fast_memory", profile="zero", link="gen3x16")
 
 
-@system_test("FEA-017", timeout_us=20_000, slow=True)
+@system_test("FEA-017", timeout_us=20_000)
 async def odd_addresses(bench):
     """Buffers at every kind of address, across pages too, untranslated: bytes arrive where they belong, and no TLP
     crosses 4 KiB."""

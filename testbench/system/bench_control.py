@@ -18,12 +18,12 @@ async def refused(bench, nic, kind, command, data=b"", **how):
     assert await nic.control.execute(kind, command, data, **how) == (ERR, bytes(how.get("answer_bytes", 0)))
 
 
-@system_test("NET-002", "NET-117", "NET-118", "NET-119", presets=("tiny", "default"), build={"pairs": 2},
+@system_test("NET-002", "NET-117", "NET-118", "NET-119", presets=("tiny", "default"), several_pairs=True,
              timeout_us=4000)
 async def unknown_commands(bench):
     """Without MQ the control queue is virtqueue 2. All that nobody handles is refused, whatever its framing."""
     nic = await bench.nic(wanted=CONTROL, queue_size=8)
-    assert nic.control.index == 2 and await nic.virtio.read("num_queues") == 5
+    assert nic.control.index == 2 and await nic.virtio.read("num_queues") == 2 * bench.parameter("pairs") + 1
     for kind in (*range(12), 255):
         for command in (0, 3, 200):
             framing = Framing.random(bench.random, 2 + 16)
@@ -35,16 +35,17 @@ async def unknown_commands(bench):
     assert nic.messages.counts[3] > 0, "it has a vector of its own"
 
 
-@system_test("NET-003", build={"pairs": 2})
+@system_test("NET-003", several_pairs=True)
 async def no_control_queue_unless_negotiated(bench):
     """A doorbell where it would be is not answered; nor behind it, when it is virtqueue 2."""
     ring = bench.memory.allocate(4096)       # nothing in it, and nobody is granted anything
+    last = 2 * bench.parameter("pairs")
     for wanted in (WANTED, CONTROL):
         nic = await bench.nic(wanted=wanted, queue_size=8)
         assert (nic.control is None) == (wanted == WANTED)
         await bench.settle()
         before = bench.requests()
-        for queue in (3, 4) if nic.control else (4,):
+        for queue in (3, last) if nic.control else (last,):
             await nic.virtio.write("queue_select", queue)
             await nic.virtio.write("queue_desc", ring)
             await nic.virtio.write("queue_enable", 1)
@@ -59,8 +60,8 @@ async def told(nic, index):
     return await nic.control.queue_coalescing(index)
 
 
-@system_test("NET-174", "NET-175", "NET-176", "NET-177", "NET-183", "NET-184", "NET-187", "NET-182", build={"pairs": 2},
-             timeout_us=6000, slow=True)
+@system_test("NET-174", "NET-175", "NET-176", "NET-177", "NET-183", "NET-184", "NET-187", "NET-182", several_pairs=True,
+             timeout_us=6000)
 async def coalescing_commands(bench):
     """What is set is told, and only of queues that are enabled; reset sets everything to 0."""
     for _ in range(2):
@@ -93,7 +94,7 @@ async def coalescing_commands(bench):
         await nic.stop()
 
 
-@system_test("NET-119", "NET-183")
+@system_test("NET-119", "NET-183", icarus=("tiny",))
 async def commands_need_their_feature(bench):
     """Each without the feature that it belongs to is refused and changes nothing."""
     for feature in (Feature.NET_NOTF_COAL, Feature.NET_VQ_NOTF_COAL):
@@ -111,7 +112,7 @@ async def commands_need_their_feature(bench):
         await nic.stop()
 
 
-@system_test("NET-181", "NET-185", "NET-186", "NET-188", timeout_us=10_000, presets=("tiny", "default"), slow=True)
+@system_test("NET-181", "NET-185", "NET-186", "NET-188", timeout_us=10_000, presets=("tiny", "default"))
 async def coalesced_interrupts(bench):
     """Interrupts for received frames, counted and timed; new parameters count at once for what waits."""
     nic = await bench.nic(wanted=COALESCING, queue_size=32)
@@ -150,7 +151,7 @@ async def coalesced_interrupts(bench):
     await drain()
 
 
-@system_test("NET-118", timeout_us=6000, presets=("tiny", "default"), slow=True)
+@system_test("NET-118", timeout_us=6000, presets=("tiny", "default"))
 async def commands_beside_traffic(bench):
     """Frames in both directions go on, and so do commands; with all that a ring may do."""
     nic = await bench.nic(wanted=COALESCING | formats.RING_FEATURES, queue_size=32)
@@ -170,8 +171,8 @@ async def commands_beside_traffic(bench):
     await task
 
 
-@system_test("NET-002", "NET-004", "NET-023", "NET-151", "NET-152", "NET-153", "NET-159", build={"pairs": 3},
-             timeout_us=6000, slow=True)
+@system_test("NET-002", "NET-004", "NET-023", "NET-151", "NET-152", "NET-153", "NET-159", several_pairs=True,
+             timeout_us=6000)
 async def pairs_commands(bench):
     """The control queue is behind all pairs. One pair at first, then as many as told, and one again after a reset."""
     for _ in range(2):
@@ -197,10 +198,10 @@ async def pairs_commands(bench):
         await nic.stop()
 
 
-@system_test("NET-153", build={"pairs": 4}, timeout_us=10_000, slow=True)
+@system_test("NET-153", several_pairs=True, timeout_us=10_000)
 async def fewer_pairs_while_frames_come(bench):
     """Once the command is used, nothing is put on the queues that it took out of use."""
-    nic = await bench.nic(wanted=MULTIQUEUE, queue_size=64, pairs=4)
+    nic = await bench.nic(wanted=MULTIQUEUE, queue_size=64, pairs=3)
     coming = True
     received = []
 
@@ -216,10 +217,10 @@ async def fewer_pairs_while_frames_come(bench):
             bench.mac.send(bench.frame(longest=200))
             await bench.platform.sleep(60)
     tasks = [bench.platform.spawn(body()) for body in (receiver, sender)]
-    for pairs in (1, 4, 2, 3, 1, 4, 1):
+    for pairs in (1, 3, 2, 3, 1, 3, 1):
         await nic.control.set_pairs(pairs)
         at_ack = [receiver.ring.has_used() for receiver in nic.receivers]
-        for pair in range(pairs, 4):
+        for pair in range(pairs, 3):
             while nic.receivers[pair].ring.has_used():
                 await bench.platform.sleep(100)
         before = len(received)

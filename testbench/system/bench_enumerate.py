@@ -32,7 +32,7 @@ async def discover(bench):
 
 
 @system_test("PCI-002", "PCI-003", "PCI-005", "PCI-006", "PCI-007", "PCI-023", "PCI-049", "PCI-062", "PCI-070",
-             "PCI-078", "PCI-089", presets=("tiny", "default"))
+             "PCI-078", "PCI-089", presets=("tiny", "default"), icarus=("tiny",))
 async def enumerates(bench):
     function, virtio = await discover(bench)
     identity = await bench.host.config_read(0, 4)
@@ -67,7 +67,8 @@ async def _try(bench, features):
     return True
 
 
-@system_test("FEA-002", "FEA-003", "FEA-005", "FEA-008", "FEA-038", "FEA-040", "FEA-041", timeout_us=8000)
+@system_test("FEA-002", "FEA-003", "FEA-005", "FEA-008", "FEA-038", "FEA-040", "FEA-041", timeout_us=8000,
+             icarus=("tiny",))
 async def negotiates(bench):
     """Good subsets are taken, again and again; what lacks VERSION_1 or RING_PACKED, or asks for more, is not."""
     must = formats.feature_set(Feature.VERSION_1, Feature.RING_PACKED)

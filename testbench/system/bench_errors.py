@@ -164,7 +164,7 @@ async def data_read_never_answered(bench):
         assert await bench.wire() == frame
 
 
-@system_test(timeout_us=8000, slow=True)
+@system_test(timeout_us=8000)
 async def data_read_answered_late(bench):
     """A completion behind its time is unexpected, and sets its tag free."""
     nic = await bench.nic(queue_size=16)

@@ -59,8 +59,7 @@ async def converse(bench, nic, count):
 
 
 def _sleeping(size, count=40):
-    @system_test("PKD-037", "PKD-038", "PKD-040", "FEA-018", timeout_us=20_000, name=f"nobody_oversleeps_at_{size}",
-                 slow=size > 3)
+    @system_test("PKD-037", "PKD-038", "PKD-040", "FEA-018", timeout_us=20_000, name=f"nobody_oversleeps_at_{size}")
     async def test(bench):
         """A driver that naps at every occasion, with rings of odd sizes: no wake-up is lost, either way."""
         nic = await bench.nic(queue_size=size, wanted=EVENT_INDEX, sleep_seed=bench.seed, sleep_ns=1000)

@@ -50,7 +50,7 @@ async def check(bench, nic, expected, frames):
 
 
 @system_test("NET-120", "NET-121", "NET-122", "NET-123", "NET-124", "NET-137", "NET-138", "NET-140", "NET-141",
-             "NET-142", "NET-146", "NET-147", "NET-148", presets=("tiny", "default"), timeout_us=6000, slow=True)
+             "NET-142", "NET-146", "NET-147", "NET-148", presets=("tiny", "default"), timeout_us=6000)
 async def random_filters(bench):
     """Any state, set by commands, against the model; each in effect once its command is used. Reset forgets all."""
     for _ in range(2):

@@ -24,7 +24,7 @@ class UsedWrites:
 
 def _transmit(size, features, name):
     @system_test("FEA-011", "PKD-017", "PKD-032", "PKD-033", "PKD-034", presets=("tiny", "default"), timeout_us=10_000,
-                 name=name, slow=size > 7)
+                 name=name)
     async def test(bench):
         """Chains of every length in any mixture, a backlog of them: they come back in order, by fewer descriptors."""
         nic = await bench.nic(queue_size=size, wanted=features, sleep_seed=bench.seed, sleep_ns=3000)
@@ -52,7 +52,7 @@ in_order_transmit_at_61 = _transmit(61, IN_ORDER, "in_order_transmit_at_61")
 in_order_and_event_index_at_23 = _transmit(23, BOTH, "in_order_and_event_index_at_23")
 
 
-@system_test("FEA-011", "PKD-017", "PKD-033", "PKD-034", presets=("tiny", "default"), timeout_us=10_000, slow=True)
+@system_test("FEA-011", "PKD-017", "PKD-033", "PKD-034", presets=("tiny", "default"), timeout_us=10_000)
 async def in_order_receive(bench):
     """Frames that fill their buffers to the last byte, and others: each has its length and its bytes."""
     nic = await bench.nic(queue_size=31, wanted=IN_ORDER, refill_batch=4, receive_framing=Framing(cuts=(12, 700)))

@@ -133,7 +133,7 @@ async def _held_back(bench, nic, vector, event, mask, unmask):
     assert await messages_of(nic, event(bench, nic)) == {vector: 1}
 
 
-@system_test("PCI-001", timeout_us=4000)
+@system_test("PCI-001", timeout_us=4000, icarus=("tiny",))
 async def masked_vectors_wait(bench):
     nic = await listening(bench)
     for vector, event in ((RECEIVE, frame_in), (TRANSMIT, frame_out)):
@@ -207,14 +207,14 @@ async def _busy_both_ways(bench, nic, count):
     assert [await bench.wire() for _ in outgoing] == outgoing
 
 
-@system_test("PKD-039", timeout_us=5000, slow=True)
+@system_test("PKD-039", timeout_us=5000)
 async def no_wake_up_is_lost(bench):
     nic = await bench.nic(queue_size=8)
     await _busy_both_ways(bench, nic, 150)
     assert nic.statistics["waits"] > 60
 
 
-@system_test("PCI-064", timeout_us=5000, slow=True)
+@system_test("PCI-064", timeout_us=5000)
 async def no_wake_up_is_lost_by_pin(bench):
     nic = await bench.nic(queue_size=8, interrupts="intx")
     await _busy_both_ways(bench, nic, 100)

@@ -76,12 +76,12 @@ def merged(name, size, buffer_bytes, features=MERGE, framing=Framing(), **circum
 
 
 merged_into_256_bytes = merged("merged_into_256_bytes", 64, 256, presets=("tiny", "default"))
-merged_at_13 = merged("merged_at_13", 13, 200, slow=True)
-merged_into_headers = merged("merged_into_headers", 300, HEADER, slow=True)
-merged_chains = merged("merged_chains", 61, 150, framing=Framing(cuts=(5, 12, 60), gap=3), slow=True)
+merged_at_13 = merged("merged_at_13", 13, 200)
+merged_into_headers = merged("merged_into_headers", 300, HEADER)
+merged_chains = merged("merged_chains", 61, 150, framing=Framing(cuts=(5, 12, 60), gap=3))
 merged_tables = merged("merged_tables", 40, 150, INDIRECT, Framing(cuts=(12, 60), gap=1))
 merged_in_order = merged("merged_in_order", 64, 256, IN_ORDER, presets=("tiny", "default"))
-merged_in_order_at_23 = merged("merged_in_order_at_23", 23, 120, IN_ORDER, Framing(cuts=(12,)), slow=True)
+merged_in_order_at_23 = merged("merged_in_order_at_23", 23, 120, IN_ORDER, Framing(cuts=(12,)))
 
 
 @system_test("NET-051", "NET-052", timeout_us=4000)

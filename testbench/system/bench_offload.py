@@ -89,7 +89,7 @@ def _random(name, count, **options):
     return run
 
 
-offloads = _random("offloads", 40, timeout_us=20_000, slow=True)
+offloads = _random("offloads", 40, timeout_us=20_000)
 offloads_for_long = _random("offloads_for_long", 2500, timeout_us=800_000, long=True, simulators=("verilator",))
 offloads_at_512_bits = _random("offloads_at_512_bits", 300, presets=("default",), timeout_us=100_000, long=True,
                                simulators=("verilator",))
@@ -120,13 +120,13 @@ def _stream(name, version, size, **options):
     return run
 
 
-tcp4_stream = _stream("tcp4_stream", 4, 200_000, timeout_us=20_000, slow=True)
-tcp6_stream = _stream("tcp6_stream", 6, 100_000, timeout_us=20_000, slow=True)
+tcp4_stream = _stream("tcp4_stream", 4, 200_000, timeout_us=20_000)
+tcp6_stream = _stream("tcp6_stream", 6, 100_000, timeout_us=20_000)
 tcp_stream_for_long = _stream("tcp_stream_for_long", 4, 5_000_000, timeout_us=200_000, long=True,
                               simulators=("verilator",))
 
 
-@system_test("NET-035", "NET-037", "NET-038", "NET-039", timeout_us=20_000, slow=True)
+@system_test("NET-035", "NET-037", "NET-038", "NET-039", timeout_us=20_000)
 async def wrong_headers(bench):
     """Packets that are malformed are dropped and counted, each buffer comes back, and what is good leaves."""
     nic = await bench.nic(queue_size=64, wanted=WANTED_ALL, packet_bytes=65_557)

@@ -95,7 +95,7 @@ async def expect(bench, nic, frames, config, scaling=True):
 
 
 @system_test("NET-011", "NET-012", "NET-100", "NET-102", "NET-103", "NET-104", "NET-105", "NET-106", "NET-107",
-             "NET-108", "NET-162", "NET-163", "NET-164", "NET-166", "NET-167", build={"pairs": 4}, timeout_us=8000)
+             "NET-108", "NET-162", "NET-163", "NET-164", "NET-166", "NET-167", several_pairs=True, timeout_us=8000)
 async def scales_over_several_pairs(bench):
     """Any table, any key, types that change; a configuration that is refused changes nothing."""
     nic = await bench.nic(wanted=SCALING, pairs=4, queue_size=8)
@@ -114,7 +114,7 @@ async def scales_over_several_pairs(bench):
         await expect(bench, nic, [some_frame(bench.random) for _ in range(5)], config)
 
 
-@system_test("NET-152", "NET-153", "NET-156", "NET-161", build={"pairs": 4}, timeout_us=8000)
+@system_test("NET-152", "NET-153", "NET-156", "NET-161", several_pairs=True, timeout_us=8000)
 async def scaling_ends_with_automatic_steering_and_with_a_reset(bench):
     """The last of VQ_PAIRS_SET and RSS_CONFIG is in force; after a reset neither is, nor any hash type."""
     config = HashConfig(ALL_TYPES, bench.random.randbytes(40), (3,), 2)
@@ -137,7 +137,7 @@ async def scaling_ends_with_automatic_steering_and_with_a_reset(bench):
         await nic.stop()
 
 
-@system_test("NET-119", build={"pairs": 4}, timeout_us=4000)
+@system_test("NET-119", several_pairs=True, timeout_us=4000)
 async def no_scaling_unless_negotiated(bench):
     nic = await bench.nic(wanted=MULTIQUEUE, pairs=4, queue_size=8)
     config = random_config(bench.random, 4)
@@ -162,7 +162,7 @@ async def offloads_of_very_many_frames(bench):
         await expect(bench, nic, [some_frame(bench.random) for _ in range(500)], config)
 
 
-@system_test("NET-165", build={"pairs": 3}, timeout_us=6000)
+@system_test("NET-165", several_pairs=True, timeout_us=6000)
 async def scaled_frames_of_a_queue_in_reset_are_dropped(bench):
     """They are counted, and no other queue gets them; the other queues go on."""
     wanted = SCALING | feature_set(Feature.RING_RESET)

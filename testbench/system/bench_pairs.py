@@ -3,7 +3,7 @@
 from testbench.system.case import system_test
 
 
-@system_test("PCI-036", "PCI-044", "PCI-060", "NET-001", build={"pairs": 2}, timeout_us=4000)
+@system_test("PCI-036", "PCI-044", "PCI-060", "NET-001", several_pairs=True, timeout_us=4000)
 async def transmits_on_every_pair(bench):
     """Both transmit queues at once; each keeps its own order, and interrupts by its own vector."""
     nic = await bench.nic(pairs=2, queue_size=8)
@@ -28,7 +28,7 @@ async def transmits_on_every_pair(bench):
             if n != before.get(vector, 0)} == {4: 1}
 
 
-@system_test("NET-001", build={"pairs": 2}, timeout_us=4000)
+@system_test("NET-001", several_pairs=True, timeout_us=4000)
 async def receives_on_the_first_pair(bench):
     """Nothing is steered to another pair, though its queues are set up and filled; restarted, it is the same."""
     for size in (8, 5):
@@ -43,7 +43,7 @@ async def receives_on_the_first_pair(bench):
         await nic.stop()
 
 
-@system_test("BAS-011", build={"pairs": 2}, timeout_us=4000)
+@system_test("BAS-011", several_pairs=True, timeout_us=4000)
 async def resets_with_every_pair_busy(bench):
     for _ in range(4):
         nic = await bench.nic(pairs=2, queue_size=8)

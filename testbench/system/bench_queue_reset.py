@@ -18,7 +18,6 @@ from testbench.system.numbered import Numbered
 RESET = WANTED | formats.feature_set(Feature.RING_RESET)
 MULTIQUEUE = RESET | formats.feature_set(Feature.NET_CTRL_VQ, Feature.NET_MQ, Feature.NET_NOTF_COAL,
                                          Feature.NET_VQ_NOTF_COAL)
-PAIRS = {"pairs": 3}
 MANY = Framing(cuts=tuple(range(3, 120, 5)))        # more elements than the card caches
 
 
@@ -37,7 +36,7 @@ async def registers(nic, *names):
     return [await nic.virtio.read(name) for name in names]
 
 
-@system_test("BAS-018", "BAS-019", "PCI-031", "PCI-032", "PCI-033", "PCI-035", build=PAIRS, timeout_us=8000, slow=True)
+@system_test("BAS-018", "BAS-019", "PCI-031", "PCI-032", "PCI-033", "PCI-035", several_pairs=True, timeout_us=8000)
 async def each_queue_at_rest(bench):
     """After some frames, so that positions are not the first ones; with other sizes, addresses and vectors."""
     nic = await bench.nic(wanted=MULTIQUEUE, pairs=3, queue_size=8)
@@ -59,7 +58,7 @@ async def each_queue_at_rest(bench):
         bench.memory.free(held)
 
 
-@system_test("PCI-034", "BAS-016", "PCI-035", build=PAIRS, timeout_us=4000, slow=True)
+@system_test("PCI-034", "BAS-016", "PCI-035", several_pairs=True, timeout_us=4000)
 async def in_progress_while_reads_are_out(bench):
     """The card can't be quiet before its reads are back, and doesn't say so."""
     for index in (0, 1):
@@ -119,7 +118,8 @@ async def random_resets(bench, rounds, *, wanted, gap_ns=4000, may_lose=False, *
 
 def _under_load(name, wanted=(), rounds=20, requirements=("BAS-016", "BAS-018", "BAS-019"), profile="e5-warm",
                 **options):
-    @system_test(*requirements, name=name, build=PAIRS, timeout_us=20_000, simulators=("verilator",), profile=profile)
+    @system_test(*requirements, name=name, several_pairs=True, timeout_us=20_000, simulators=("verilator",),
+                 profile=profile)
     async def run(bench):
         await random_resets(bench, rounds, wanted=formats.feature_set(*wanted), **options)
     return run
@@ -138,7 +138,7 @@ under_load_with_long_tables = _under_load("under_load_with_long_tables", (Featur
                                           receive_framing=MANY, queue_size=32)
 
 
-@system_test("NET-155", "NET-154", build=PAIRS, timeout_us=6000, slow=True)
+@system_test("NET-155", "NET-154", several_pairs=True, timeout_us=6000)
 async def frames_for_receive_queues_in_reset(bench):
     """They come to another queue as long as there is one; else they are dropped and counted."""
     nic = await bench.nic(wanted=MULTIQUEUE, pairs=3, queue_size=16)
@@ -167,7 +167,7 @@ async def frames_for_receive_queues_in_reset(bench):
         await both_ways(bench, nic, pair)
 
 
-@system_test("BAS-017", "NET-178", "NET-179", build=PAIRS, timeout_us=10_000, slow=True)
+@system_test("BAS-017", "NET-178", "NET-179", several_pairs=True, timeout_us=10_000)
 async def coalesced_interrupts_are_forgotten(bench):
     """Buffers that wait for the time to tell of them; parameters are those of the direction afterwards."""
     nic = await bench.nic(wanted=MULTIQUEUE, pairs=3, queue_size=16)
@@ -211,7 +211,7 @@ async def both_ways_quickly(bench, nic, pair):
     bench.forget_wire()
 
 
-@system_test("BAS-016", "BAS-018", build=PAIRS, timeout_us=10_000, slow=True)
+@system_test("BAS-016", "BAS-018", several_pairs=True, timeout_us=10_000)
 async def the_control_queue(bench):
     """In the middle of commands, and with frames on the way."""
     nic = await bench.nic(wanted=MULTIQUEUE, pairs=3, queue_size=16)
@@ -239,7 +239,7 @@ async def refusable(control):
             return
 
 
-@system_test("PCI-033", build=PAIRS, timeout_us=4000)
+@system_test("PCI-033", several_pairs=True, timeout_us=4000)
 async def without_the_feature(bench):
     """queue_reset reads 0 and does nothing; also with it, of a queue that is not enabled or does not exist."""
     for wanted in (WANTED, RESET):
@@ -252,7 +252,7 @@ async def without_the_feature(bench):
         await nic.stop()
 
 
-@system_test("PCI-031", "BAS-011", build=PAIRS, timeout_us=8000, slow=True)
+@system_test("PCI-031", "BAS-011", several_pairs=True, timeout_us=8000)
 async def a_device_reset_in_the_middle(bench):
     """While reads are out, so that the queue's reset cannot end before; by the driver, or by a function level reset."""
     for turn in range(4):
@@ -283,7 +283,7 @@ async def a_device_reset_in_the_middle(bench):
         await both_ways(bench, nic, index // 2, 1)
 
 
-@system_test("BAS-016", "PCI-035", build=PAIRS, timeout_us=6000, slow=True)
+@system_test("BAS-016", "PCI-035", several_pairs=True, timeout_us=6000)
 async def of_a_device_in_error(bench):
     """A read of the ring fails, so that the device needs a reset; resets of its queues end all the same."""
     nic = await bench.nic(wanted=MULTIQUEUE, pairs=3, queue_size=16)
@@ -298,7 +298,7 @@ async def of_a_device_in_error(bench):
     await both_ways(bench, nic, 1)
 
 
-@system_test("BAS-016", "BAS-018", build=PAIRS, timeout_us=6000, slow=True)
+@system_test("BAS-016", "BAS-018", several_pairs=True, timeout_us=6000)
 async def several_at_once(bench):
     """A driver may begin the next reset before it waits for the first."""
     nic = await bench.nic(wanted=MULTIQUEUE, pairs=3, queue_size=16)

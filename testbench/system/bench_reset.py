@@ -66,7 +66,7 @@ async def reset_in_mid_flight(bench):
     await _resets(bench, 24)
 
 
-@system_test("BAS-009", "BAS-011", "PCI-029", simulators=("icarus",), timeout_us=4000, slow=True)
+@system_test("BAS-009", "BAS-011", "PCI-029", simulators=("icarus",), timeout_us=4000)
 async def a_few_resets_in_mid_flight(bench):
     await _resets(bench, 5)
 
@@ -166,7 +166,7 @@ async def a_reset_restores_the_defaults(bench):
     assert await nic.virtio.read_isr() == 0
 
 
-@system_test("PCI-001", "BAS-008", "BAS-011", timeout_us=4000)
+@system_test("PCI-001", "BAS-008", "BAS-011", timeout_us=4000, icarus=("tiny",))
 async def function_level_reset_in_mid_flight(bench):
     for _ in range(3):
         nic = await bench.nic(queue_size=bench.random.choice((4, 16, 33)))

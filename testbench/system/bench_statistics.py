@@ -57,20 +57,21 @@ async def counted_as_seen(bench):
         bench.forget_wire()
 
 
-@system_test("NET-190", "NET-191", "NET-192", "NET-193", "NET-194", "NET-197", "NET-201", build={"pairs": 2},
+@system_test("NET-190", "NET-191", "NET-192", "NET-193", "NET-194", "NET-197", "NET-201", several_pairs=True,
              timeout_us=4000)
 async def requests_that_are_wrong(bench):
     """One of them is enough for the whole command to be refused; and a result gets no more than there is room for."""
     nic = await bench.nic(wanted=MULTIQUEUE, queue_size=8, pairs=2)
+    control = nic.control.index
 
     async def get(*requests, room=300):
         data = b"".join(formats.STATS_REQUEST.pack(*request) for request in requests)
         return await nic.control.execute(ControlClass.STATS, StatsCommand.GET, data, result_bytes=room)
-    good = [(0, 1 << RX), (3, 1 << TX), (4, 1 << CVQ)]
+    good = [(0, 1 << RX), (3, 1 << TX), (control, 1 << CVQ)]
     ack, whole = await get(*good)
     assert ack == formats.NET_OK and len(whole) == 56 + 56 + 24
-    for bad in ((5, 0), (0xffff, 1), (0, 1 << TX), (1, 1 << CVQ), (4, 1), (2, 1 << 4), (2, 1 << 63), (0, 1 << 1),
-                (0, 1 << 2), (3, 1 << 17), (3, 1 << 18)):
+    for bad in ((control + 1, 0), (0xffff, 1), (0, 1 << TX), (1, 1 << CVQ), (control, 1), (2, 1 << 4), (2, 1 << 63),
+                (0, 1 << 1), (0, 1 << 2), (3, 1 << 17), (3, 1 << 18)):
         assert await get(*good, bad) == (formats.NET_ERR, b""), bad
         assert await get(bad, *good) == (formats.NET_ERR, b""), bad
     for room in (0, 1, 55, 57, 135):

@@ -32,7 +32,7 @@ async def until(bench, done, progress):
 
 
 @system_test("PKD-047", "FEA-018", "PKD-036", "PKD-040", "PKD-044", "PKD-045", gbps=10, timeout_us=10_000,
-             presets=("tiny", "default"), slow=True)
+             presets=("tiny", "default"))
 async def transmit_doorbells(bench):
     """Bursts and pauses at random. The card may switch doorbells off only while it looks by itself."""
     nic = await bench.nic(queue_size=64)
@@ -54,7 +54,7 @@ async def transmit_doorbells(bench):
     assert nic.statistics["doorbells_saved"] > 0
 
 
-@system_test("PKD-036", "PKD-040", "PKD-044", "PKD-045", timeout_us=10_000, slow=True)
+@system_test("PKD-036", "PKD-040", "PKD-044", "PKD-045", timeout_us=10_000)
 async def receive_doorbells(bench):
     """Buffers that come back in large and small numbers, with and without doorbell."""
     nic = await bench.nic(queue_size=64, refill_batch=16)
@@ -81,7 +81,7 @@ async def receive_doorbells(bench):
     assert DISABLE in watch.flags
 
 
-@system_test("PKD-040", gbps=1, timeout_us=10_000, slow=True)
+@system_test("PKD-040", gbps=1, timeout_us=10_000)
 async def a_buffer_without_doorbell(bench):
     """Added at every possible moment around the switch back to ENABLE, and rung for only if the card asks for it."""
     nic = await bench.nic(queue_size=64)

@@ -20,7 +20,7 @@ async def echo(bench, nic, frames, *, framing=None, batch=None):
     return received
 
 
-@system_test("NET-026", "NET-049", smoke=True, presets=("tiny", "default"))
+@system_test("NET-026", "NET-049", icarus=("tiny", "default"), presets=("tiny", "default"))
 async def transmit(bench):
     """Frames of every kind of length reach the wire unchanged and in order, and their buffers come back."""
     nic = await bench.nic(queue_size=64)
@@ -31,8 +31,8 @@ async def transmit(bench):
     await nic.flush(timeout_ns=100_000)
 
 
-@system_test("NET-026", "NET-027", "NET-050", "NET-051", "NET-052", "NET-056", "NET-077", "NET-097", smoke=True,
-             presets=("tiny", "default"))
+@system_test("NET-026", "NET-027", "NET-050", "NET-051", "NET-052", "NET-056", "NET-077", "NET-097",
+             presets=("tiny", "default"), icarus=("tiny", "default"))
 async def receive(bench):
     """Frames from the wire reach the driver unchanged and in order."""
     nic = await bench.nic(queue_size=64)
@@ -43,7 +43,7 @@ async def receive(bench):
         assert await nic.receive(timeout_ns=100_000) == frame
 
 
-@system_test("PKD-001", "PKD-008", presets=("tiny", "default"), timeout_us=4000, slow=True)
+@system_test("PKD-001", "PKD-008", presets=("tiny", "default"), timeout_us=4000, icarus=("tiny",))
 async def both_at_once(bench):
     """Random frames out and in at the same time."""
     nic = await bench.nic(queue_size=64)
@@ -53,7 +53,7 @@ async def both_at_once(bench):
 
 def _wrap(size, simulators=("verilator", "icarus"), count=None):
     @system_test("PKD-010", "PKD-011", "PKD-012", "PKD-013", "PKD-014", "PKD-015", "PKD-042", simulators=simulators,
-                 timeout_us=20_000, name=f"wrap_at_{size}", slow=size > 64)
+                 timeout_us=20_000, name=f"wrap_at_{size}")
     async def wrap(bench):
         # The largest ring would take all memory with a page for each buffer.
         nic = await bench.nic(queue_size=size, buffer_slack=0, buffer_align=4 if size > 1024 else 4096,
@@ -79,7 +79,7 @@ wrap_at_256 = _wrap(256)
 wrap_at_32768 = _wrap(32768, simulators=("verilator",), count=33_000)
 
 
-@system_test("BAS-030", "PKD-022", "PKD-024", "PKD-025", "PKD-026", "NET-049", timeout_us=8000, slow=True)
+@system_test("BAS-030", "PKD-022", "PKD-024", "PKD-025", "PKD-026", "NET-049", timeout_us=8000)
 async def framings(bench):
     """Chains cut anywhere: header apart, header split, single bytes, odd addresses."""
     nic = await bench.nic(queue_size=32, buffer_slack=4096)

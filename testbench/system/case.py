@@ -21,8 +21,9 @@ __all__ = ["Case", "system_test", "settings"]
 class Case:
     """What a system test wants.
 
-    `long` ones run in `make regress` only, and so do `slow` ones under Icarus; `smoke` ones run at 512 bits under
-    Icarus too; `width` fixes the bus width, and `build` changes parameters of the preset.
+    `long` ones run in `make regress` only, and so do most under Icarus: `make test` runs those there that name presets
+    in `icarus`, with which `make regress` knows what to run at 512 bits. `width` fixes the bus width. One that wants
+    `several_pairs` gets a `tiny` with 3.
     """
 
     name: str
@@ -30,10 +31,9 @@ class Case:
     presets: tuple
     simulators: tuple
     long: bool
-    slow: bool
-    smoke: bool
+    icarus: tuple
     width: int | None
-    build: dict
+    several_pairs: bool
     parameters: dict
 
 
@@ -42,8 +42,8 @@ def settings():
     return json.loads(os.environ.get("NIC_RUN", "{}"))
 
 
-def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icarus"), long=False, slow=False,
-                smoke=False, width=None, build=None, timeout_us=2000, name=None, **parameters):
+def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icarus"), long=False, icarus=(),
+                width=None, several_pairs=False, timeout_us=2000, name=None, **parameters):
     """Turn `async def test(bench)` into a cocotb test; see the module."""
     def wrap(function):
         if name:
@@ -62,7 +62,7 @@ def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icar
         body.__annotations__ = {}
         del body.__wrapped__
         test = cocotb.test(timeout_time=timeout_us, timeout_unit="us")(body)
-        test.case = Case(function.__name__, requirements, tuple(presets), tuple(simulators), long, slow, smoke,
-                         width, build or {}, parameters)
+        test.case = Case(function.__name__, requirements, tuple(presets), tuple(simulators), long,
+                         tuple(icarus), width, several_pairs, parameters)
         return test
     return wrap

@@ -12,7 +12,7 @@ def _items():
             continue
         for preset in case.presets:
             for simulator in case.simulators:
-                if simulator == "icarus" and (case.slow or preset != "tiny" and not case.smoke):
+                if simulator == "icarus" and preset not in case.icarus and "verilator" in case.simulators:
                     continue
                 yield pytest.param(module, name, preset, simulator, id=f"{name}-{preset}-{simulator}",
                                    marks=[pytest.mark.requirements(*case.requirements)] if case.requirements else [])

@@ -23,7 +23,7 @@ class Case:
 
     `long` ones run in `make regress` only, and so do most under Icarus: `make test` runs those there that name presets
     in `icarus`, with which `make regress` knows what to run at 512 bits. `width` fixes the bus width. One that wants
-    `several_pairs` gets a `tiny` with 3.
+    `several_pairs` gets a `tiny` with 4.
     """
 
     name: str

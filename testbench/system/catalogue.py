@@ -36,7 +36,7 @@ def find_case(name):
 def run_case(module, name, *, preset, simulator, link="gen3x8", profile="e5-warm", seed=1, width=None, waves=None,
              directory=None, extra=None):
     """Run one system test; returns its `Outcome`."""
-    changes = {"pairs": 3} if cases()[module, name].several_pairs and preset == "tiny" else {}
+    changes = {"pairs": 4} if cases()[module, name].several_pairs and preset == "tiny" else {}
     if width:
         changes["width"] = width
     config = configuration(preset, [f"{key}={value}" for key, value in changes.items()])

@@ -73,7 +73,7 @@ def test_manifest_tells_what_users_ask(tiny):
     assert manifest["parameters"]["width"] == 128 and manifest["parameters"]["name"] == "tiny"
     assert [feature["bit"] for feature in manifest["features"]] == [
         0, 1, 2, 3, 5, 11, 12, 13, 15, 16, 17, 18, 19, 20, 21, 22, 23, 28, 29, 32, 33, 34, 35, 36, 38, 39, 40, 50, 52,
-        53, 56, 59, 60, 63]
+        53, 56, 57, 59, 60, 63]
     registers = manifest["registers"]
     assert set(registers) == {"common", "isr", "device"} and all(registers.values())
     regions = {region["name"]: region["offset"] for region in manifest["bar0"]["regions"]}

@@ -5,8 +5,9 @@ from collections import Counter
 from model import formats
 from model.formats import ControlClass, Feature, GuestOffloadsCommand, MqCommand, StatisticType, feature_set
 from model.offloads_checksum import BAD, NONE, VALID, checksum_verdict
-from model.offloads_config import pack_rss_config
+from model.offloads_config import pack_hash_config, pack_rss_config
 from model.offloads_hash import HashConfig, frame_hash, scaled_queue
+from testbench.driver.framing import Framing
 from testbench.driver.options import WANTED
 from testbench.driver.receive_header import ReceivedFrame
 from testbench.system.case import system_test
@@ -134,6 +135,29 @@ async def scaling_ends_with_automatic_steering_and_with_a_reset(bench):
                 bench.mac.send(frame)
                 (pair, received), = await nic.receive_any(timeout_ns=50_000)
                 assert (pair, received) == (0, frame)
+        await nic.stop()
+
+
+@system_test("NET-099", "NET-115", "NET-116", "NET-160", "NET-161", presets=("tiny", "default"), timeout_us=6000)
+async def reports_hashes(bench):
+    """With a single pair, too; 20 bytes of header both ways, in any framing. No type is on at first, nor after a
+    reset; a command that is refused changes none."""
+    wanted = CHECKSUM | feature_set(Feature.NET_CTRL_VQ, Feature.NET_HASH_REPORT, Feature.NET_CSUM)
+    for _ in range(2):
+        nic = await bench.nic(wanted=wanted, queue_size=64)
+        config = HashConfig()
+        for types in (0, ALL_TYPES, bench.random.randrange(ALL_TYPES)):
+            if types:
+                config = HashConfig(types, bench.random.randbytes(40))
+                await nic.control.set_hashes(config.types, config.key)
+            await expect(bench, nic, [some_frame(bench.random) for _ in range(25)], config, scaling=False)
+            for data in (pack_hash_config(1 << 9, config.key), pack_hash_config(ALL_TYPES, config.key)[:-1]):
+                assert await nic.control.execute(ControlClass.MQ, MqCommand.HASH_CONFIG, data) == REFUSED
+            await expect(bench, nic, [some_frame(bench.random) for _ in range(5)], config, scaling=False)
+            for _ in range(8):
+                frame = bench.frame()
+                await nic.send(frame, framing=Framing.random(bench.random, 20 + len(frame)))
+                assert await bench.wire() == frame
         await nic.stop()
 
 

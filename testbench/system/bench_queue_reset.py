@@ -133,7 +133,7 @@ under_load_in_order = _under_load("under_load_in_order", (Feature.IN_ORDER, Feat
 under_load_with_tables = _under_load("under_load_with_tables", (Feature.INDIRECT_DESC,), framing=HEADER_APART,
                                      receive_framing=HEADER_APART, style=RingStyle(indirect="always"))
 under_load_with_long_chains = _under_load("under_load_with_long_chains", framing=MANY, receive_framing=MANY,
-                                          queue_size=64)
+                                          queue_size=96)
 under_load_with_long_tables = _under_load("under_load_with_long_tables", (Feature.INDIRECT_DESC,), framing=MANY,
                                           receive_framing=MANY, queue_size=32)
 

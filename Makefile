@@ -11,8 +11,8 @@ SIM    ?= verilator
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: all run test verilog regress waves timeline bench soak calibrate validate sweep synth requirements mutate lint \
-        help clean setup
+.PHONY: all run test verilog regress waves timeline bench soak calibrate validate sweep synth requirements features \
+        mutate lint help clean setup
 .DEFAULT_GOAL := all
 
 all: run  ## build the card, replay the sample capture through it both ways, print what it cost
@@ -59,6 +59,9 @@ synth: $(STAMP)  ## LUT, FF, BRAM and longest LUT path per block; CONFIG=
 
 requirements: $(STAMP)  ## every requirement of the ledger and the tests that would notice it being broken
 	@$(BIN)/python -m sim.requirements
+
+features: $(STAMP)  ## the table of features in README.md, from what the card offers
+	@$(BIN)/python -m sim.features
 
 mutate: $(STAMP)  ## break requirements in a copy of the RTL and see tests notice; N= how many, SEED=, IDS="..."
 	@$(BIN)/python -m sim.mutate $(IDS) --count $(or $(N),10) --seed $(or $(SEED),1)

@@ -68,8 +68,7 @@ async def _try(bench, features):
     return True
 
 
-@system_test("FEA-002", "FEA-003", "FEA-005", "FEA-008", "FEA-038", "FEA-040", "FEA-041", timeout_us=8000,
-             icarus=("tiny",))
+@system_test("FEA-002", "FEA-003", "FEA-005", "FEA-008", "FEA-038", "FEA-040", "FEA-041", timeout_us=8000)
 async def negotiates(bench):
     """Good subsets are taken, again and again; what lacks VERSION_1 or RING_PACKED, or asks for more, is not."""
     must = formats.feature_set(Feature.VERSION_1, Feature.RING_PACKED)

@@ -166,7 +166,7 @@ async def a_reset_restores_the_defaults(bench):
     assert await nic.virtio.read_isr() == 0
 
 
-@system_test("PCI-001", "BAS-008", "BAS-011", timeout_us=4000, icarus=("tiny",))
+@system_test("PCI-001", "BAS-008", "BAS-011", timeout_us=4000)
 async def function_level_reset_in_mid_flight(bench):
     for _ in range(3):
         nic = await bench.nic(queue_size=bench.random.choice((4, 16, 33)))

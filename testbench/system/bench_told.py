@@ -55,7 +55,8 @@ class Account:
 
 
 def _sizes(size, simulators=("verilator", "icarus"), count=None):
-    @system_test("BAS-025", "PCI-101", "PKD-014", simulators=simulators, timeout_us=20_000, name=f"told_ring_of_{size}")
+    @system_test("BAS-025", "PCI-101", "PKD-014", simulators=simulators, timeout_us=20_000, name=f"told_ring_of_{size}",
+                 long=size > 1024)
     async def told(bench):
         """Both ways at once, through every wrap."""
         account = Account(bench)

@@ -43,7 +43,7 @@ async def receive(bench):
         assert await nic.receive(timeout_ns=100_000) == frame
 
 
-@system_test("PKD-001", "PKD-008", presets=("tiny", "default"), timeout_us=4000, icarus=("tiny",))
+@system_test("PKD-001", "PKD-008", presets=("tiny", "default"), timeout_us=4000)
 async def both_at_once(bench):
     """Random frames out and in at the same time."""
     nic = await bench.nic(queue_size=64)

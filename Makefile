@@ -11,8 +11,8 @@ SIM    ?= verilator
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: all run test verilog regress waves timeline bench soak calibrate validate sweep synth requirements features \
-        mutate lint help clean setup
+.PHONY: all run test campaign verilog regress waves timeline bench soak calibrate validate sweep synth requirements \
+        features mutate lint help clean setup
 .DEFAULT_GOAL := all
 
 all: run  ## build the card, replay the sample capture through it both ways, print what it cost
@@ -21,12 +21,15 @@ run: $(STAMP)  ## the same with PCAP=/any/file.pcap; LINK= PROFILE= CONFIG= PACE
 	@$(BIN)/python -m sim.replay "$(PCAP)" --config "$(CONFIG)" $(if $(LINK),--link "$(LINK)") \
 	  $(if $(PROFILE),--profile "$(PROFILE)") $(if $(PACE),--pace)
 
-test: $(STAMP)  ## every test, in parallel on the machine's cores
+test: $(STAMP)  ## every test but the campaigns, in parallel on the machine's cores
 	@$(BIN)/python -m sim.tools icarus tshark
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST)
 
 verilog: $(STAMP)  ## build/rtl/virtio_net_nic.v and its manifest; CONFIG=tiny|default|full, SET="key=value ..."
 	@$(BIN)/python -m hdl.generate --config "$(CONFIG)" $(foreach s,$(SET),--set "$(s)") --out build/rtl
+
+campaign: $(STAMP)  ## more random cases of the tests of blocks than make test runs
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m campaign $(PYTEST)
 
 regress: $(STAMP)  ## every system test over the configuration matrix; SIM=verilator|icarus
 	@$(BIN)/python -m sim.regress --simulator "$(SIM)" --jobs $(JOBS)

@@ -40,7 +40,8 @@ def mixed(rng, places, size, *, write, least, most):
 
 
 @pytest.mark.parametrize("config, sizes, seed", [
-    (SMALL, (1, 2, 3, 7), 0), (SMALL, (40, 33, 17, 1), 1), (WIDE, (40, 3, 64, 16), 2)])
+    (SMALL, (1, 2, 3, 7), 0), pytest.param(SMALL, (40, 33, 17, 1), 1, marks=pytest.mark.campaign),
+    (WIDE, (40, 3, 64, 16), 2)])
 @pytest.mark.requirements("PKD-021", "PKD-022", "PKD-026", "PKD-028", "PKD-029", "PKD-030", "PKD-031")
 def test_transmit(config, sizes, seed):
     host = Host(config, Direction.TX, sizes, seed=seed, shift=7)
@@ -53,7 +54,8 @@ def test_transmit(config, sizes, seed):
 
 
 @pytest.mark.parametrize("config, sizes, seed", [
-    (SMALL, (1, 2, 3, 7), 0), (SMALL, (20, 13, 17, 1), 1), (WIDE, (40, 3, 9, 16), 2)])
+    (SMALL, (1, 2, 3, 7), 0), pytest.param(SMALL, (20, 13, 17, 1), 1, marks=pytest.mark.campaign),
+    (WIDE, (40, 3, 9, 16), 2)])
 @pytest.mark.requirements("PKD-004", "PKD-021", "PKD-022", "PKD-026", "PKD-028", "PKD-029", "PKD-030", "PKD-031")
 def test_receive(config, sizes, seed):
     host = Host(config, Direction.RX, sizes, seed=seed)

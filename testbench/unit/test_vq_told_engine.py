@@ -39,7 +39,8 @@ class Told(Host):
         return self.read == [ring.slots_published for ring in self.rings]
 
 
-@pytest.mark.parametrize("sizes, seed, stall", [((1, 2, 3, 5), 0, 0.2), ((7, 8, 64, 1), 1, 0.4), ((16, 3, 2, 1), 2, 0)])
+@pytest.mark.parametrize("sizes, seed, stall", [
+    ((1, 2, 3, 5), 0, 0.2), ((7, 8, 64, 1), 1, 0.4), pytest.param((16, 3, 2, 1), 2, 0, marks=pytest.mark.campaign)])
 @pytest.mark.requirements("BAS-025", "FEA-019", "PKD-014")
 def test_transmit(sizes, seed, stall):
     host, count = Told(Direction.TX, sizes, seed=seed, stall=stall, latency=(1, 40)), 16

@@ -94,7 +94,8 @@ def test_statistics():
         control = driver.control
         rx, tx, cvq = StatisticType.RX_BASIC, StatisticType.TX_BASIC, StatisticType.CVQ
         assert await control.statistic_types() == {
-            rx, tx, cvq, StatisticType.RX_CSUM, StatisticType.RX_SPEED, StatisticType.TX_SPEED}
+            rx, tx, cvq, StatisticType.RX_CSUM, StatisticType.TX_CSUM, StatisticType.TX_GSO, StatisticType.RX_SPEED,
+            StatisticType.TX_SPEED}
         for length in (60, 70):
             await driver.send(bytes(length))
         assert await passes(setup, BROADCAST + bytes(50)) == [True]
@@ -103,7 +104,7 @@ def test_statistics():
         assert [counts[0][name] for name in rx_names] == [1, 56, 0]
         assert (counts[1]["tx_packets"], counts[1]["tx_bytes"], counts[1]["tx_notifications"]) == (2, 130, 2)
         assert counts[control.index] == {"command_num": 2, "ok_num": 2}
-        for wrong in ({0: [tx]}, {control.index + 1: [cvq]}, {1: [StatisticType.TX_CSUM]}):
+        for wrong in ({0: [tx]}, {control.index + 1: [cvq]}, {1: [StatisticType.RX_CSUM]}):
             with pytest.raises(CommandRefused):
                 await control.statistics(wrong)
         assert (await control.statistics({control.index: [cvq]}))[control.index] == {"command_num": 6, "ok_num": 3}

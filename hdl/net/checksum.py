@@ -78,12 +78,12 @@ class ChecksumSum(wiring.Component):
         total = Signal(32)
         with m.If(stages[1].valid):
             m.d.sync += total.eq(Mux(stages[1].first, stages[1].initial, total) + _add(groups))
-        folded, sum = Signal(17), Signal(16)
-        value = Mux(stages[3].odd, Cat(sum[8:], sum[:8]), sum)
-        m.d.comb += sum.eq(folded[:16] + folded[16])
+        folded, added = Signal(17), Signal(16)
+        value = Mux(stages[3].odd, Cat(added[8:], added[:8]), added)
+        m.d.comb += added.eq(folded[:16] + folded[16])
         m.d.sync += [
             folded.eq(total[:16] + total[16:]),
-            self.patches.payload.value.eq(Mux(sum.all() & stages[3].never_zero, 0xffff, ~value)),
+            self.patches.payload.value.eq(Mux(added.all() & stages[3].never_zero, 0xffff, ~value)),
             self.patches.payload.at.eq(stages[3].at), self.patches.valid.eq(stages[3].ends),
         ]
         return m

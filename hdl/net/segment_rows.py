@@ -95,7 +95,7 @@ class SegmentRows(wiring.Component):
             ends.eq(number == last), self.segments.ready.eq(~giving | (gives & ends)),
             self.free.eq(~giving | (number > header_rows)),
             hidden.eq(Mux(number < header_rows, ~C(0, lanes),
-                          Mux(number == header_rows, Cat(self.size[:bits] > lane for lane in range(lanes)), 0))),
+                          Mux(number == header_rows, Cat(self.size[:bits] > lane for lane in range(lanes - 1)), 0))),
         ]
         with m.If(gives):
             m.d.sync += number.eq(number + 1)
@@ -147,9 +147,10 @@ class SegmentRows(wiring.Component):
                 m.d.sync += [beyond.eq(coming.payload.row), has_beyond.eq(1)]
         picked = Signal(self.width)
         first, second = Mux(onward, beyond.data, self.here.data), Mux(onward, coming.payload.row.data, beyond.data)
-        for lane in range(self._lanes):
+        for lane in range(self._lanes - 1):
             m.d.sync += picked.word_select(lane, 8).eq(
                 Mux(back | (turn <= lane), first.word_select(lane, 8), second.word_select(lane, 8)))
+        m.d.sync += picked[-8:].eq(first[-8:])
         return picked
 
     def _headers(self, m, number):

@@ -5,6 +5,7 @@ from itertools import combinations, product
 import pytest
 
 from sim.matrix import AXES, matrix, matrix_of_test
+from sim.regress import plan
 
 
 @pytest.mark.parametrize("simulator", AXES)
@@ -27,14 +28,36 @@ def test_nothing_runs_twice_and_less_than_everything(simulator):
     assert longest[0] * longest[1] <= len(rows) <= everything
 
 
-def test_under_icarus_each_test_meets_everything_and_some_test_every_pair():
-    axes = AXES["icarus"]
-    tests = [matrix_of_test("icarus", number) for number in range(7, 7 + len(axes["link"]))]
-    for rows in tests:
-        assert {row.link for row in rows} == set(axes["link"])
-        assert sorted(row.profile for row in rows) == sorted(axes["profile"])
-    assert sorted(map(str, sum(tests, []))) == sorted(map(str, matrix("icarus")))
+def values(rows):
+    return {(name, getattr(row, name)) for row in rows for name in AXES["verilator"]}
 
 
-def test_under_verilator_each_test_runs_everywhere():
-    assert matrix_of_test("verilator", 3) == matrix("verilator")
+@pytest.mark.parametrize("presets, width", [(None, None), (("tiny",), None), (("default",), None), (("tiny",), 512)])
+def test_each_test_meets_every_value_that_it_can(presets, width):
+    able = [row for row in matrix("verilator")
+            if (presets is None or row.preset in presets) and width in (None, row.width)]
+    for number in range(30):
+        rows = matrix_of_test("verilator", number, presets=presets, width=width)
+        assert set(rows) <= set(able) and values(rows) == values(able)
+        assert len(rows) <= 6
+
+
+def test_some_test_meets_every_pair_of_values():
+    assert {row for number in range(len(matrix("verilator"))) for row in matrix_of_test("verilator", number)} \
+        == set(matrix("verilator"))
+
+
+def test_under_icarus_tests_take_circumstances_in_turn():
+    everything = matrix("icarus")
+    turns = [matrix_of_test("icarus", number) for number in range(7, 7 + len(everything))]
+    assert all(len(rows) == 1 for rows in turns)
+    assert set(sum(turns, [])) == set(everything)
+
+
+def test_a_test_for_another_preset_runs_nowhere():
+    assert matrix_of_test("icarus", 3, presets=("default",)) == []
+
+
+def test_another_seed_begins_elsewhere():
+    assert [job[:2] for job in plan("icarus", 1)] == [job[:2] for job in plan("icarus", 2)]
+    assert plan("icarus", 1) != plan("icarus", 2)

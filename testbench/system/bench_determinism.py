@@ -6,6 +6,7 @@ from pathlib import Path
 from testbench.system.case import system_test
 
 RECORD = Path("cycles.json")        # in the folder of the run
+FRAMES = 16                         # each way; Icarus needs a second for a few
 
 
 @system_test(presets=(), timeout_us=4000)
@@ -15,16 +16,16 @@ async def cycles_of_a_run(bench):
     seen = []
 
     async def reader():
-        while len(seen) < 40:
+        while len(seen) < FRAMES:
             for frame in await nic.receive_many():
                 seen.append((bench.env.now, len(frame)))
     task = bench.platform.spawn(reader())
-    for _ in range(40):
+    for _ in range(FRAMES):
         bench.mac.send(bench.frame())
         await nic.send(bench.frame())
         await bench.platform.sleep(bench.random.uniform(0, 1000))
     await task
-    for _ in range(40):
+    for _ in range(FRAMES):
         await bench.wire()
     await bench.settle()
     # Whether a poll of this testbench sees what happens in its own cycle is nobody's business.

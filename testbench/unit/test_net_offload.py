@@ -9,6 +9,7 @@ from hdl.config import NicConfig
 from model import formats
 from model.formats import Feature, GsoType
 from model.offload import MalformedPacket, frames_of
+from testbench.unit.few import few
 from testbench.unit.offload_packets import net_header, random_packet, spoil
 from testbench.unit.test_net_transmit import MAX_FRAME, Bench, beats_of, completion_of
 
@@ -102,7 +103,7 @@ def checksum_packets(rng, count):
 
 
 @pytest.mark.requirements("NET-028", "NET-029", "NET-043")
-@pytest.mark.parametrize("width, seed", [(128, 1), (256, 2), (512, 3), (512, 4)])
+@pytest.mark.parametrize("width, seed", few(2, [(128, 1), (512, 3), (256, 2), (512, 4)]))
 def test_checksums(width, seed):
     rng = random.Random(seed)
     check(list(checksum_packets(rng, 120)), features=["csum"], width=width, seed=seed,
@@ -179,7 +180,7 @@ def segment_packets(rng, count, most=6000, bad=0.0):
 
 
 @pytest.mark.requirements("NET-034", "NET-044", "NET-045")
-@pytest.mark.parametrize("width, seed", [(128, 11), (256, 12), (512, 13), (512, 14)])
+@pytest.mark.parametrize("width, seed", few(2, [(128, 11), (512, 13), (256, 12), (512, 14)]))
 def test_segments(width, seed):
     rng = random.Random(seed)
     packets = [*segment_packets(rng, 25), *checksum_packets(rng, 15)]
@@ -188,7 +189,7 @@ def test_segments(width, seed):
 
 
 @pytest.mark.requirements("NET-035", "NET-037", "NET-038", "NET-039")
-@pytest.mark.parametrize("width, seed", [(128, 21), (512, 22), (512, 23)])
+@pytest.mark.parametrize("width, seed", few(1, [(512, 22), (128, 21), (512, 23)]))
 def test_packets_that_are_wrong(width, seed):
     """Dropped and counted, each buffer used; what is good around them leaves."""
     rng = random.Random(seed)
@@ -197,7 +198,7 @@ def test_packets_that_are_wrong(width, seed):
     check(packets, width=width, seed=seed, features=[name for name in FEATURES if rng.random() < 0.9])
 
 
-@pytest.mark.parametrize("kind", [GsoType.TCPV4, GsoType.TCPV6])
+@pytest.mark.parametrize("kind", few(1, [GsoType.TCPV6, GsoType.TCPV4]))
 def test_segments_at_line_rate(kind):
     """Packets of 64 KiB in segments of 1448 bytes: at least 97 of 100 cycles have a beat on the wire."""
     rng = random.Random(33)

@@ -17,6 +17,7 @@ from hdl.net.steer import Steer
 from hdl.net.transmit import Transmit
 from testbench.unit.axis import axis_beats, send_beats
 from testbench.unit.bench import StreamBench
+from testbench.unit.few import few
 from testbench.unit.flows import FlowModel, flow_hash, spread
 from testbench.unit.headers import FIELDS, endpoints_of, headers_of, random_frame
 from testbench.unit.test_net_transmit import beats_of
@@ -257,8 +258,9 @@ class ReceiveBench(StreamBench):
 
 
 @pytest.mark.requirements("NET-156", "NET-140", "NET-204")
-@pytest.mark.parametrize("width", [128, 256, 512])
-@pytest.mark.parametrize("stall", [(0, 0), (0.3, 0.6), (0, 0.9)], ids=["flowing", "both late", "frames slow"])
+@pytest.mark.parametrize("width, stall", few(4, [
+    (128, (0.3, 0.6)), (256, (0, 0)), (512, (0, 0.9)), (512, (0, 0)), (128, (0, 0)), (128, (0, 0.9)),
+    (256, (0.3, 0.6)), (256, (0, 0.9)), (512, (0.3, 0.6))]))
 def test_each_frame_is_offered_for_its_queue(width, stall):
     """Short and long ones, one behind the other, with the filter's word, and frames between them that are dropped."""
     rng = random.Random(width)

@@ -10,8 +10,8 @@ from .dma.spec import DataContext
 from .dma.write import WriteEngine
 from .events import COUNTERS, count_events, count_queues
 from .net.control import Control
-from .net.header import HEADER_BYTES, LONG_HEADER_BYTES
 from .net.receive import Receive
+from .net.spec import HEADER_BYTES, LONG_HEADER_BYTES
 from .net.statistics import Statistics
 from .net.transmit import Transmit
 from .pcie.completer import Completer
@@ -200,8 +200,6 @@ class VirtioNetNic(wiring.Component):
         m.d.comb += [control.features[name].eq(device.features[feature]) for name, feature in COMMAND_FEATURES.items()]
         m.d.comb += [control.negotiated_offloads[bit].eq(device.features[feature])
                      for feature, bit in GUEST_OFFLOADS.items()]
-        m.d.comb += control.features.segmentation.eq(Cat(
-            device.features[feature] for feature in (Feature.HOST_TSO4, Feature.HOST_TSO6, Feature.HOST_USO)).any())
         settings = control.settings
         for engine, transmit in ((rx, 0), (tx, 1)):
             m.d.comb += [
@@ -276,7 +274,7 @@ class VirtioNetNic(wiring.Component):
 
     def _connect_frames(self, m, device, rx, tx, transmit, receive, writes, control):
         connect_stream(m, transmit.completions, tx.completions)
-        self._connect_offloads(m, device, tx, transmit)
+        self._connect_offloads(m, device, tx, transmit, control)
         self._connect_verdicts(m, rx, receive)
         connect_stream(m, rx.writes, writes.commands)
         connect_stream(m, receive.data, writes.data)
@@ -306,13 +304,13 @@ class VirtioNetNic(wiring.Component):
             self.eth_rx_tready.eq(receive.eth_rx_tready),
         ]
 
-    def _connect_offloads(self, m, device, tx, transmit):
+    def _connect_offloads(self, m, device, tx, transmit, control):
         negotiated = {"csum": Feature.CSUM, "tso4": Feature.HOST_TSO4, "tso6": Feature.HOST_TSO6,
                       "ecn": Feature.HOST_ECN, "uso": Feature.HOST_USO}
         m.d.comb += [transmit.features[name].eq(device.features[bit]) for name, bit in negotiated.items()]
         m.d.comb += [
-            tx.long_packets.eq(Cat(device.features[negotiated[name]] for name in ("tso4", "tso6", "uso")).any()),
-            tx.long_header.eq(device.features[Feature.HASH_REPORT]),
+            control.features.segmentation.eq(transmit.features.segments()),
+            tx.shortest.eq(transmit.shortest), tx.longest.eq(transmit.longest),
             transmit.long_header.eq(device.features[Feature.HASH_REPORT]),
         ]
 

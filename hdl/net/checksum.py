@@ -8,6 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..stream import PacketBeat
+from .arithmetic import add_up, fold16
 
 __all__ = ["ChecksumJob", "ChecksumPatch", "ChecksumSum", "Patch"]
 
@@ -77,12 +78,12 @@ class ChecksumSum(wiring.Component):
         groups = self._group(m, self._mask(m))
         total = Signal(32)
         with m.If(stages[1].valid):
-            m.d.sync += total.eq(Mux(stages[1].first, stages[1].initial, total) + _add(groups))
+            m.d.sync += total.eq(Mux(stages[1].first, stages[1].initial, total) + add_up(m, groups, "groups"))
         folded, added = Signal(17), Signal(16)
         value = Mux(stages[3].odd, Cat(added[8:], added[:8]), added)
         m.d.comb += added.eq(folded[:16] + folded[16])
         m.d.sync += [
-            folded.eq(total[:16] + total[16:]),
+            folded.eq(fold16(total)),
             self.patches.payload.value.eq(Mux(added.all() & stages[3].never_zero, 0xffff, ~value)),
             self.patches.payload.at.eq(stages[3].at), self.patches.valid.eq(stages[3].ends),
         ]
@@ -108,17 +109,9 @@ class ChecksumSum(wiring.Component):
         groups = []
         for at in range(0, len(words), WORDS_A_STAGE):
             group = Signal(16 + (WORDS_A_STAGE - 1).bit_length(), name=f"group{at}")
-            m.d.sync += group.eq(_add(words[at:at + WORDS_A_STAGE]))
+            m.d.sync += group.eq(add_up(m, words[at:at + WORDS_A_STAGE], f"words{at}_"))
             groups.append(group)
         return groups
-
-
-def _add(values):
-    """Sum by a tree of adders."""
-    values = list(values)
-    while len(values) > 1:
-        values = [values[n] + values[n + 1] if n + 1 < len(values) else values[n] for n in range(0, len(values), 2)]
-    return values[0]
 
 
 class ChecksumPatch(wiring.Component):

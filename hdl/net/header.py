@@ -5,13 +5,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..stream import PacketBeat
-from .spec import ChecksumVerdict, FrameHash, GsoType, HeaderFlag, VirtioNetHeaderHash
+from .spec import HEADER_BYTES, LONG_HEADER_BYTES, ChecksumVerdict, FrameHash, GsoType, HeaderFlag, VirtioNetHeaderHash
 
-__all__ = ["HEADER_BYTES", "LONG_HEADER_BYTES", "HeaderInsert", "ReceiveHeader"]
-
-
-# Bytes of virtio_net_hdr: plain, and with VIRTIO_NET_F_HASH_REPORT.
-HEADER_BYTES, LONG_HEADER_BYTES = 12, 20
+__all__ = ["HeaderInsert", "ReceiveHeader"]
 
 
 class ReceiveHeader(wiring.Component):

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..dma.spec import DataContext, ReadBeat, ReadStatus
 from ..virtqueue.spec import Completion
-from .spec import ETHERNET_HEADER_BYTES, LONG_HEADER, LONGEST_PACKET, SHORT_HEADER
+from .spec import ETHERNET_HEADER_BYTES, HEADER_BYTES, LONG_HEADER_BYTES, LONGEST_PACKET
 
 __all__ = ["PacketJudge"]
 
@@ -29,6 +29,8 @@ class PacketJudge(wiring.Component):
     ----------
     long_header, long_packets : In(1)
         virtio_net_hdr has 20 bytes, not 12; segmentation is negotiated. Constant while anything comes
+    shortest, longest : Out(17)
+        bytes that a packet has at least and at most, virtio_net_hdr included
     beat : In(ReadBeat(width, pair_bits)); taken : In(1)
         a beat goes by
     packet_ends : Out(1)
@@ -57,7 +59,7 @@ class PacketJudge(wiring.Component):
     def __init__(self, width, pair_bits, max_frame):
         self.max_frame = max_frame
         super().__init__({
-            "long_header": In(1), "long_packets": In(1),
+            "long_header": In(1), "long_packets": In(1), "shortest": Out(17), "longest": Out(17),
             "beat": In(ReadBeat(width, pair_bits)), "taken": In(1), "packet_ends": Out(1),
             "segmented": In(1), "clear": In(1),
             "ended": Out(1), "good": Out(1), "cut": Out(1), "part": Out(1), "hopeless": Out(1),
@@ -73,31 +75,32 @@ class PacketJudge(wiring.Component):
         m.d.comb += Value.cast(context).eq(beat.context)
 
         # Of the packet's beats before this one; `length` stands still once the packet is too long.
-        longest = LONG_HEADER + LONGEST_PACKET
-        length = Signal(range(longest + 1))
+        limit = LONG_HEADER_BYTES + LONGEST_PACKET
+        length = Signal(range(limit + 1))
         long, longer, failed, dropped = Signal(), Signal(), Signal(), Signal()
         # Constant while anything comes; registers keep them out of the path.
-        header, most = Signal(5), Signal(range(longest + 1))
-        most_whole = Signal(range(LONG_HEADER + self.max_frame + 1))
+        header = Signal(5)
+        most_whole = Signal(range(LONG_HEADER_BYTES + self.max_frame + 1))
         m.d.sync += [
-            header.eq(Mux(self.long_header, LONG_HEADER, SHORT_HEADER)),
-            most.eq(header + Mux(self.long_packets, LONGEST_PACKET, self.max_frame)),
+            header.eq(Mux(self.long_header, LONG_HEADER_BYTES, HEADER_BYTES)),
+            self.shortest.eq(header + ETHERNET_HEADER_BYTES),
+            self.longest.eq(header + Mux(self.long_packets, LONGEST_PACKET, self.max_frame)),
             most_whole.eq(header + self.max_frame),
         ]
 
-        total = Signal(range(longest + len(beat.data) // 8 + 1))
+        total = Signal(range(limit + len(beat.data) // 8 + 1))
         too_long, too_long_whole, fails, drops, gone = (Signal(name=name) for name in (
             "too_long", "too_long_whole", "fails", "drops", "gone"))
         m.d.comb += [
             total.eq(length + beat.bytes),
-            too_long.eq(long | (total > most)), too_long_whole.eq(longer | (total > most_whole)),
+            too_long.eq(long | (total > self.longest)), too_long_whole.eq(longer | (total > most_whole)),
             gone.eq(beat.last & (beat.status == ReadStatus.DISCARDED)),
             fails.eq(failed | (beat.last & (beat.status != ReadStatus.OK))),
             drops.eq(dropped | (beat.last & context.drop)),
             self.packet_ends.eq(beat.last & (context.packet_last | gone)),
         ]
         read, wrong, over, over_whole = Signal(), Signal(), Signal(), Signal()
-        short = total < header + ETHERNET_HEADER_BYTES
+        short = total < self.shortest
         with m.If(self.taken):
             m.d.sync += [
                 self.part.eq(beat.last & ~self.packet_ends & ~fails & ~short & ~too_long),

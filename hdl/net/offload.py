@@ -22,6 +22,10 @@ class TransmitFeatures(data.Struct):
     ecn: 1
     uso: 1
 
+    def segments(self):
+        """Whether packets may be cut in segments."""
+        return self.tso4 | self.tso6 | self.uso
+
 
 class Offload(data.Struct):
     """What is to be done with a packet.

@@ -11,14 +11,14 @@ from .filter import FilterPort, ReceiveFilter
 from .flow import SentFlow
 from .frame_buffer import FrameBuffer
 from .hash_spec import ScalingSettings, TableWrite
-from .header import HEADER_BYTES, LONG_HEADER_BYTES, HeaderInsert, ReceiveHeader
+from .header import HeaderInsert, ReceiveHeader
 from .ingest import DROP_CAUSES, Ingest
 from .offer import FrameInfo, FrameOffer
 from .packet_sum import PacketSum
 from .parse import HeaderParser
 from .results import ResultQueue
 from .scaling import QUEUE_LATENCY, Scaling
-from .spec import ChecksumVerdict, FrameHash
+from .spec import HEADER_BYTES, LONG_HEADER_BYTES, ChecksumVerdict, FrameHash
 from .statistics import GROUPS, QueueEvent
 from .steer import Steer
 

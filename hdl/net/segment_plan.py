@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .arithmetic import fold16
 from .offload import CHECKSUM_OF_TCP, CHECKSUM_OF_UDP, Offload
 from .segment_scan import HEADER_LIMIT, HeaderFacts
 from .spec import IPV6_HEADER_BYTES, LONGEST_PACKET
@@ -66,8 +67,8 @@ class SegmentPlan(wiring.Component):
         the headers of the segments planned have been read
     write : Out(HeaderWrite)
     segments : Out(stream(Segment(max_frame)))
-    failed, malformed : Out(1)
-        pulse: the packet has no more segments, though its last was not planned; because of its header or length
+    malformed : Out(1)
+        pulse: the packet has no more segments, though its last was not planned, because of its header or length
     idle : Out(1)
     """
 
@@ -76,7 +77,7 @@ class SegmentPlan(wiring.Component):
         super().__init__({
             "offload": In(Offload), "facts": In(HeaderFacts), "begin": In(1), "arrived": In(Arrived), "free": In(1),
             "write": Out(HeaderWrite), "segments": Out(stream.Signature(Segment(max_frame))),
-            "failed": Out(1), "malformed": Out(1), "idle": Out(1),
+            "malformed": Out(1), "idle": Out(1),
         })
 
     def elaborate(self, platform):
@@ -139,15 +140,14 @@ class SegmentPlan(wiring.Component):
             with m.If(ended):
                 m.next = "check"
                 with m.If(~good | ~some | (~within & ~fits)):
-                    m.d.comb += [self.failed.eq(1), self.malformed.eq(good)]
+                    m.d.comb += self.malformed.eq(good)
                     m.next = "idle"
             with m.Elif(there & fits):
                 m.next = "check"
             with m.Elif(hopeless):
-                m.d.comb += self.failed.eq(1)
                 m.next = "idle"
             with m.Elif(over & ~fits):
-                m.d.comb += [self.failed.eq(1), self.malformed.eq(1)]
+                m.d.comb += self.malformed.eq(1)
                 m.next = "idle"
             with m.Else():
                 m.next = "look"
@@ -155,7 +155,7 @@ class SegmentPlan(wiring.Component):
             m.d.sync += segment.bytes.eq(facts.size + self._payload)
             m.next = "length"
             with m.If(facts.size + self._payload > self.max_frame):
-                m.d.comb += [self.failed.eq(1), self.malformed.eq(1)]
+                m.d.comb += self.malformed.eq(1)
                 m.next = "idle"
 
     def _write(self, m):
@@ -177,7 +177,7 @@ class SegmentPlan(wiring.Component):
         with m.State("length"):
             m.d.sync += [
                 behind_network.eq(segment.bytes - facts.network), behind_transport.eq(segment.bytes - facts.transport),
-                network.eq(_fold(facts.network_sum)), pseudo.eq(_fold(facts.pseudo_sum)),
+                network.eq(fold16(facts.network_sum)), pseudo.eq(fold16(facts.pseudo_sum)),
             ]
             with m.If(self.free):
                 m.next = "network length"
@@ -188,16 +188,16 @@ class SegmentPlan(wiring.Component):
         with m.State("identification"):
             with m.If(~facts.ipv6):
                 field(facts.network + 4, self._now.identification)
-            m.d.sync += [network.eq(network + self._now.identification), pseudo.eq(_fold(pseudo))]
+            m.d.sync += [network.eq(network + self._now.identification), pseudo.eq(fold16(pseudo))]
             m.next = "sequence high"
         with m.State("sequence high"):
             field(facts.transport + 4, Mux(tcp, self._now.sequence[16:], behind_transport))
-            m.d.sync += [network.eq(_fold(network)), segment.pseudo.eq(_fold(pseudo))]
+            m.d.sync += [network.eq(fold16(network)), segment.pseudo.eq(fold16(pseudo))]
             m.next = "sequence low"
         with m.State("sequence low"):
             with m.If(tcp):
                 field(facts.transport + 6, self._now.sequence[:16])
-            m.d.sync += network.eq(_fold(network))
+            m.d.sync += network.eq(fold16(network))
             m.next = "flags"
         with m.State("flags"):
             with m.If(tcp):
@@ -212,8 +212,3 @@ class SegmentPlan(wiring.Component):
         with m.State("checksum"):       # it is summed with 0 in its place
             field(facts.transport + Mux(tcp, CHECKSUM_OF_TCP, CHECKSUM_OF_UDP), 0)
             m.next = "give"
-
-
-def _fold(value):
-    """A ones' complement sum in fewer bits."""
-    return value[:16] + value[16:]

@@ -7,9 +7,9 @@ RFC 768 (UDP).
 
 from amaranth.lib import data, enum
 
-__all__ = ["ETHERNET_HEADER_BYTES", "HEADER_SIZES", "ChecksumVerdict", "EtherType", "FrameHash", "GsoType",
-           "HeaderFlag", "IPV4_HEADER_BYTES", "IPV6_HEADER_BYTES", "LONGEST_PACKET", "LONG_HEADER",
-           "PacketHeaders", "Protocol", "SHORT_HEADER", "VLAN_TAG_BYTES", "VirtioNetHeader", "VirtioNetHeaderHash",
+__all__ = ["ETHERNET_HEADER_BYTES", "HEADER_BYTES", "ChecksumVerdict", "EtherType", "FrameHash", "GsoType",
+           "HeaderFlag", "IPV4_HEADER_BYTES", "IPV6_HEADER_BYTES", "LONGEST_PACKET", "LONG_HEADER_BYTES",
+           "PacketHeaders", "Protocol", "VLAN_TAG_BYTES", "VirtioNetHeader", "VirtioNetHeaderHash",
            "is_vlan_tag"]
 
 
@@ -20,9 +20,8 @@ VLAN_TAG_BYTES = 4
 IPV4_HEADER_BYTES = 20
 IPV6_HEADER_BYTES = 40
 
-# Bytes of virtio_net_hdr: plain; with hash report; with UDP tunnel segmentation; with outer header or IPsec.
-HEADER_SIZES = (12, 20, 24, 32)
-SHORT_HEADER, LONG_HEADER = HEADER_SIZES[:2]
+# Bytes of virtio_net_hdr: plain, and with VIRTIO_NET_F_HASH_REPORT.
+HEADER_BYTES, LONG_HEADER_BYTES = 12, 20
 
 # Of a packet to be segmented: the longest IP packet behind an Ethernet header and two tags.
 LONGEST_PACKET = 65535 + ETHERNET_HEADER_BYTES + 2 * VLAN_TAG_BYTES

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..dma.spec import ReadBeat
 from ..stream import PacketBeat
-from .spec import LONG_HEADER, LONGEST_PACKET, SHORT_HEADER, VirtioNetHeader
+from .spec import HEADER_BYTES, LONG_HEADER_BYTES, LONGEST_PACKET, VirtioNetHeader
 
 __all__ = ["HeaderStrip"]
 
@@ -65,17 +65,17 @@ class HeaderStrip(wiring.Component):
             "idle": Out(1),
         })
         self._lanes = width // 8
-        self._header_rows = -(-LONG_HEADER // self._lanes)
+        self._header_rows = -(-LONG_HEADER_BYTES // self._lanes)
 
     def elaborate(self, platform):
         m = Module()
         # Where a packet's first byte goes, and in how many rows its header lies then.
-        begins = [-size % self._lanes for size in (SHORT_HEADER, LONG_HEADER)]
+        begins = [-size % self._lanes for size in (HEADER_BYTES, LONG_HEADER_BYTES)]
         self._begin = Signal(range(self._lanes), init=begins[0])
-        self._rows = Signal(range(self._header_rows + 1), init=-(-SHORT_HEADER // self._lanes))
+        self._rows = Signal(range(self._header_rows + 1), init=-(-HEADER_BYTES // self._lanes))
         m.d.sync += [
             self._begin.eq(Mux(self.long_header, *reversed(begins))),
-            self._rows.eq(Mux(self.long_header, self._header_rows, -(-SHORT_HEADER // self._lanes))),
+            self._rows.eq(Mux(self.long_header, self._header_rows, -(-HEADER_BYTES // self._lanes))),
         ]
         rotated = Signal(self.width)
         start, fill = Signal(range(self._lanes + 1)), Signal(range(2 * self._lanes + 1))
@@ -162,5 +162,5 @@ class HeaderStrip(wiring.Component):
             with m.If(row_complete & (passed == n)):
                 m.d.sync += kept.eq(row)
         size = Shape.cast(VirtioNetHeader).width
-        short, long = (Cat(rows)[8 * (-total % self._lanes):][:size] for total in (SHORT_HEADER, LONG_HEADER))
+        short, long = (Cat(rows)[8 * (-total % self._lanes):][:size] for total in (HEADER_BYTES, LONG_HEADER_BYTES))
         m.d.comb += Value.cast(self.header).eq(Mux(self.long_header, long, short))

@@ -48,6 +48,8 @@ class Transmit(wiring.Component):
     ----------
     features : In(TransmitFeatures); long_header : In(1)
         negotiated; virtio_net_hdr has 20 bytes, not 12. Constant while anything comes
+    shortest, longest : Out(17)
+        bytes that a packet has at least and at most, virtio_net_hdr included
     i : In(stream(ReadBeat(width, pair_bits)))
         transactions of `Client.DATA_TX`; always ready as long as only those come that had `room`
     room : Out(1)
@@ -84,7 +86,7 @@ class Transmit(wiring.Component):
         if flight_beats + 2 * PIPELINE_BEATS > COMPLETIONS:
             raise ValueError(f"flight_beats must be at most {COMPLETIONS - 2 * PIPELINE_BEATS}, not {flight_beats!r}")
         super().__init__({
-            "features": In(TransmitFeatures), "long_header": In(1),
+            "features": In(TransmitFeatures), "long_header": In(1), "shortest": Out(17), "longest": Out(17),
             "i": In(stream.Signature(ReadBeat(config.width, config.pair_bits))),
             "room": Out(1),
             "completions": Out(stream.Signature(Completion(config.pair_bits))),
@@ -114,7 +116,8 @@ class Transmit(wiring.Component):
         m.d.sync += judged.eq(judge.taken)
         m.d.comb += [
             judge.long_header.eq(self.long_header),
-            judge.long_packets.eq(self.features.tso4 | self.features.tso6 | self.features.uso),
+            judge.long_packets.eq(self.features.segments()),
+            self.shortest.eq(judge.shortest), self.longest.eq(judge.longest),
             judge.beat.eq(self.i.payload), judge.taken.eq(self.i.valid & self.i.ready), judge.clear.eq(self.clear),
             judge.segmented.eq(path.segmented),
             strip.long_header.eq(self.long_header), strip.bytes.eq(judge.bytes),

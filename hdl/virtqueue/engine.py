@@ -85,7 +85,7 @@ class Engine(wiring.Component):
     events : Out(EngineEvents)
 
     Transmit: data_reads : stream of ReadCommand out; completions : stream of Completion in;
-    request_shift, part_requests, long_packets, long_header : In, see `WalkTransmit`
+    request_shift, part_requests, shortest, longest : In, see `WalkTransmit`
 
     Receive: frames : stream of Frame in; verdicts : stream of Verdict out; writes : stream of WriteCommand out;
     packet_sent, frames_behind : In(1), header_bytes : In(6), see `WalkReceive`; hurry : In(1), see `Used`
@@ -114,7 +114,7 @@ class Engine(wiring.Component):
             ports |= {
                 "data_reads": Out(reads),
                 "completions": In(stream.Signature(Completion(bits))),
-                "request_shift": In(4), "part_requests": In(9), "long_packets": In(1), "long_header": In(1),
+                "request_shift": In(4), "part_requests": In(9), "shortest": In(17), "longest": In(17),
             }
         else:
             ports |= {
@@ -259,7 +259,7 @@ class Engine(wiring.Component):
         config = self.config
         m.submodules.reader = reader = Reader(config.pairs, config.pair_bits, cache=config.cache_elements,
                                               batch=config.fetch_batch)
-        m.submodules.walk = walk = WalkTransmit(config.pair_bits, max_frame=config.max_frame)
+        m.submodules.walk = walk = WalkTransmit(config.pair_bits)
         self._walker(m, table, supply, reader)
         connect_stream(m, reader.elements, walk.elements)
         wiring.connect(m, walk.reads, wiring.flipped(self.data_reads))
@@ -267,7 +267,7 @@ class Engine(wiring.Component):
         m.d.comb += [
             reader.arrived.eq(supply.arrived),
             walk.request_shift.eq(self.request_shift), walk.part_requests.eq(self.part_requests),
-            walk.long_packets.eq(self.long_packets), walk.long_header.eq(self.long_header),
+            walk.shortest.eq(self.shortest), walk.longest.eq(self.longest),
             self.events.dropped.eq(walk.dropped),
             self.events.chains.eq(self.data_reads.valid & self.data_reads.ready & self.data_reads.payload.last
                                   & ~self.data_reads.payload.more),

@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.config import PART_REQUESTS
 from hdl.dma.spec import Client, DataContext, ReadCommand
 from hdl.dma.split import requests_of
 
@@ -12,13 +13,7 @@ from .reader import Element
 __all__ = ["WalkTransmit"]
 
 
-_HEADER, _LONG_HEADER = 12, 20     # struct virtio_net_hdr
-_ETHERNET = 14
-_LONGEST_PACKET = 65535 + _ETHERNET + 8    # to be segmented: an IP packet behind two VLAN tags
 _LENGTH_BITS = 17                  # of an element that is read
-# A transaction of more requests gains nothing: this many hold the largest frame in requests of 512 bytes. That is also
-# what the transmit path keeps room for.
-_PART_REQUESTS = 24
 
 
 class WalkTransmit(wiring.Component):
@@ -27,26 +22,23 @@ class WalkTransmit(wiring.Component):
     The last piece of a packet carries its `DataContext` with `packet_last`: the id of the last element, the chain's
     length in slots, and `drop`. An element a cycle; 2 cycles from `elements` to `reads`.
 
-    *Dropped* are chains with a device-writable element, with more than the longest packet and its header, or with less
-    than an Ethernet header and the virtio header. The longest packet is the largest frame, or with `long_packets`
-    65557 bytes. Of a chain found bad nothing more is read; its last piece then
-    has 0 bytes, so that the buffer comes back used. Likewise a chain that is abandoned by a reset.
+    *Dropped* are chains with a device-writable element, with more than `longest` bytes, or with less than `shortest`.
+    Of a chain found bad nothing more is read; its last piece then has 0 bytes, so that the buffer comes back used.
+    Likewise a chain that is abandoned by a reset.
 
     *Parts*. The read engine delivers a transaction when all of it is there, so a packet is asked for in several
-    transactions linked by `more` where one would need more than `part_requests` requests, or more than 24. Elements are
-    cut into pieces of half as many request sizes, and a part is closed by a piece of 0 bytes.
+    transactions linked by `more` where one would need more than `part_requests` requests, or more than `PART_REQUESTS`.
+    Elements are cut into pieces of half as many request sizes, and a part is closed by a piece of 0 bytes.
 
     Parameters
     ----------
     queue_bits : int
-    max_frame : int
-        longest frame, in bytes without virtio header
 
     Attributes
     ----------
     elements : stream of Element in
-    long_packets, long_header : In(1)
-        segmentation is negotiated; virtio_net_hdr has 20 bytes, not 12. Constant while anything is under way
+    shortest, longest : In(17)
+        bytes that a packet has at least and at most, its header included. Constant while anything is under way
     request_shift, part_requests : In
         from `ReadEngine`: log2 of the request size, 7 to 9; requests that a part may have, a power of 2 from 4 on.
         Constant while anything is read
@@ -56,16 +48,15 @@ class WalkTransmit(wiring.Component):
     idle : Out(1)
     """
 
-    def __init__(self, queue_bits, *, max_frame):
+    def __init__(self, queue_bits):
         self.queue_bits = queue_bits
-        self.max_frame = max_frame
         self._checked = data.StructLayout({
             "queue": queue_bits, "address": 64, "length": _LENGTH_BITS, "id": 16, "slots": 16,
             "last": 1, "drop": 1,
         })
         super().__init__({
             "elements": In(stream.Signature(Element(queue_bits))),
-            "long_packets": In(1), "long_header": In(1),
+            "shortest": In(_LENGTH_BITS), "longest": In(_LENGTH_BITS),
             "request_shift": In(4),
             "part_requests": In(9),
             "reads": Out(stream.Signature(ReadCommand(queue_bits))),
@@ -78,12 +69,6 @@ class WalkTransmit(wiring.Component):
         checked = Signal(self._checked)
         valid, taken, bad = Signal(), Signal(), Signal()
         self._limit = Signal(6)
-        self._least, self._most = Signal(range(_LONG_HEADER + _ETHERNET + 1)), Signal(_LENGTH_BITS)
-        header = Mux(self.long_header, _LONG_HEADER, _HEADER)
-        m.d.sync += [
-            self._least.eq(header + _ETHERNET),
-            self._most.eq(header + Mux(self.long_packets, _LONGEST_PACKET, self.max_frame)),
-        ]
         m.d.comb += [
             self.elements.ready.eq(~valid | taken),
             self.idle.eq(~valid & ~self.reads.valid),
@@ -104,7 +89,7 @@ class WalkTransmit(wiring.Component):
         m.d.comb += [
             sum.eq(total + chain.length[:_LENGTH_BITS]),
             bad.eq(was_bad | chain.write | self.elements.payload.abandoned | chain.length[_LENGTH_BITS:].any()
-                   | (sum > self._most) | (chain.last & (sum < self._least))),
+                   | (sum > self.longest) | (chain.last & (sum < self.shortest))),
         ]
         m.d.sync += [
             # Of a bad chain only the end matters.
@@ -125,7 +110,7 @@ class WalkTransmit(wiring.Component):
         """One cycle ahead: (the piece is all that is left of the element, its bytes, its requests)."""
         part = Signal(6)
         most = Signal(_LENGTH_BITS)
-        m.d.comb += part.eq(Mux(self.part_requests > _PART_REQUESTS, _PART_REQUESTS, self.part_requests))
+        m.d.comb += part.eq(Mux(self.part_requests > PART_REQUESTS, PART_REQUESTS, self.part_requests))
         # Constant while anything is under way; registers keep it out of the path.
         m.d.sync += [
             most.eq((part >> 1) << self.request_shift),

@@ -106,8 +106,8 @@ class Host:
         if self.direction is Direction.TX:
             ctx.set(dut.request_shift, self.shift)
             ctx.set(dut.part_requests, self.parts)
-            ctx.set(dut.long_packets, self.long_packets)
-            ctx.set(dut.long_header, self.long_header)
+            ctx.set(dut.shortest, self.packet_bytes[0])
+            ctx.set(dut.longest, self.packet_bytes[-1])
         else:
             ctx.set(dut.header_bytes, HEADER)
 

@@ -24,7 +24,8 @@ OFFERED = formats.feature_set(
     Feature.VERSION_1, Feature.RING_PACKED, Feature.ACCESS_PLATFORM, Feature.ORDER_PLATFORM,
     Feature.NET_MAC, Feature.NET_MTU, Feature.NET_STATUS, Feature.NET_SPEED_DUPLEX)
 OFFERED_ALL = (OFFERED | formats.RING_FEATURES | formats.RECEIVE_FEATURES | formats.CONTROL_FEATURES
-               | formats.OFFLOAD_FEATURES | formats.TRANSMIT_FEATURES)
+               | formats.OFFLOAD_FEATURES | formats.TRANSMIT_FEATURES | formats.FILTER_FEATURES
+               | formats.feature_set(Feature.NET_GUEST_ANNOUNCE))
 
 # Offsets in BAR 0; the areas behind start on multiples of BOUNDARY.
 COMMON, ISR, DEVICE, NOTIFY, BOUNDARY = 0x0000, 0x0100, 0x0200, 0x1_0000, 0x1_0000

@@ -6,19 +6,21 @@ RFC 791, RFC 8200, RFC 9293, RFC 768, RFC 3168 (CWR). What those leave open is t
 
 import struct
 
+import numpy as np
+
 from model import formats
 from model.formats import Feature, GsoType
+from model.offloads_parse import TCP, UDP
 
 __all__ = ["LONGEST_HEADERS", "LONGEST_PACKET", "MalformedPacket", "frames_of", "ones_sum"]
 
 LONGEST_PACKET = 65535 + formats.ETHERNET_HEADER + 2 * formats.VLAN_TAG
 LONGEST_HEADERS = 256
 
-_TCP, _UDP = 6, 17
 _TYPES = {      # GSO type: (feature, protocol, EtherTypes, place of the checksum in the transport header)
-    GsoType.TCPV4: (Feature.NET_HOST_TSO4, _TCP, (0x0800,), 16),
-    GsoType.TCPV6: (Feature.NET_HOST_TSO6, _TCP, (0x86dd,), 16),
-    GsoType.UDP_L4: (Feature.NET_HOST_USO, _UDP, (0x0800, 0x86dd), 6),
+    GsoType.TCPV4: (Feature.NET_HOST_TSO4, TCP, (0x0800,), 16),
+    GsoType.TCPV6: (Feature.NET_HOST_TSO6, TCP, (0x86dd,), 16),
+    GsoType.UDP_L4: (Feature.NET_HOST_USO, UDP, (0x0800, 0x86dd), 6),
 }
 _FIN, _PSH, _CWR = 0x01, 0x08, 0x80
 
@@ -29,8 +31,7 @@ class MalformedPacket(ValueError):
 
 def ones_sum(data, initial=0):
     """Ones' complement sum of 16-bit words, an odd byte at the end padded with 0."""
-    words = struct.unpack(f">{-(-len(data) // 2)}H", bytes(data) + bytes(len(data) % 2))
-    total = initial + sum(words)
+    total = initial + int(np.frombuffer(bytes(data) + bytes(len(data) % 2), ">u2").sum(dtype=np.uint64))
     while total >> 16:
         total = (total & 0xffff) + (total >> 16)
     return total
@@ -68,7 +69,7 @@ def _kind(flags, gso_type, gso_size, features):
     kind = _TYPES.get(gso_type & ~formats.GSO_ECN)
     if kind is None or not formats.has_feature(features, kind[0]):
         raise MalformedPacket(f"GSO type {gso_type:#x} is not negotiated")
-    if gso_type & formats.GSO_ECN and (kind[1] != _TCP or not formats.has_feature(features, Feature.NET_HOST_ECN)):
+    if gso_type & formats.GSO_ECN and (kind[1] != TCP or not formats.has_feature(features, Feature.NET_HOST_ECN)):
         raise MalformedPacket("ECN is not negotiated")
     if not flags & formats.NET_HDR_F_NEEDS_CSUM or not gso_size:
         raise MalformedPacket("segments without checksum or size")
@@ -90,7 +91,7 @@ def _segments(frame, kind, gso_size, start, offset, max_frame):
         _fix_transport(segment, kind[1], start, number, gso_size, number == len(pieces) - 1)
         struct.pack_into(">H", segment, start + offset, 0)
         value = ~ones_sum(segment[start:], pseudo + len(segment) - start) & 0xffff
-        struct.pack_into(">H", segment, start + offset, 0xffff if kind[1] == _UDP and not value else value)
+        struct.pack_into(">H", segment, start + offset, 0xffff if kind[1] == UDP and not value else value)
         frames.append(bytes(segment))
     return frames
 
@@ -103,7 +104,7 @@ def _parse(frame, kind, start, offset):
         if frame[at:at + 2] in (b"\x81\x00", b"\x88\xa8"):
             at += 4
     ethertype, network = int.from_bytes(frame[at:at + 2], "big"), at + 2
-    if ethertype not in ethertypes or offset != checksum or len(frame) < start + 20 - 12 * (protocol == _UDP):
+    if ethertype not in ethertypes or offset != checksum or len(frame) < start + 20 - 12 * (protocol == UDP):
         raise MalformedPacket(f"EtherType {ethertype:#06x}, transport header at {start}, checksum at {offset}")
     ip = frame[network:start]
     if ethertype == 0x0800:
@@ -112,9 +113,9 @@ def _parse(frame, kind, start, offset):
     else:
         good = len(ip) >= 40 and ip[0] >> 4 == 6 and len(ip) % 8 == 0 and (len(ip) > 40 or ip[6] == protocol)
         addresses = ip[8:40]
-    size = 8 if protocol == _UDP else frame[start + 12] >> 4 << 2
+    size = 8 if protocol == UDP else frame[start + 12] >> 4 << 2
     headers = start + size
-    if not good or protocol == _TCP and size < 20 or headers > LONGEST_HEADERS:
+    if not good or protocol == TCP and size < 20 or headers > LONGEST_HEADERS:
         raise MalformedPacket(f"headers of {headers} bytes")
     return network, ones_sum(addresses, protocol), headers
 
@@ -131,7 +132,7 @@ def _fix_network(segment, network, transport, number):
 
 
 def _fix_transport(segment, protocol, start, number, gso_size, last):
-    if protocol == _UDP:
+    if protocol == UDP:
         struct.pack_into(">H", segment, start + 4, len(segment) - start)
         return
     sequence, = struct.unpack_from(">I", segment, start + 4)

@@ -4,8 +4,7 @@ Sources: VIRTIO Version 1.4, section "Processing of Incoming Packets" (VIRTIO_NE
 validated the packet checksum); RFC 1071, 791, 9293, 768, 8200 section 8.1.
 """
 
-import numpy as np
-
+from model.offload import ones_sum
 from model.offloads_parse import TCP, UDP, parse
 
 __all__ = ["BAD", "NONE", "VALID", "checksum_verdict"]
@@ -16,10 +15,7 @@ NONE, VALID, BAD = "none", "valid", "bad"
 
 def _right(data):
     """Whether the ones' complement sum of bytes that include their checksum is as it must be."""
-    total = int(np.frombuffer(data + b"\0" * (len(data) % 2), ">u2").astype(np.uint64).sum())
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return total == 0xffff
+    return ones_sum(data) == 0xffff
 
 
 def checksum_verdict(frame):

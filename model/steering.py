@@ -7,12 +7,13 @@ fragmented, and behind IPv6 extension headers they are not looked for.
 """
 
 from model.offloads_hash import HashConfig, scaled_queue
+from model.offloads_parse import TCP, UDP
 
 __all__ = ["Steering", "flow_of"]
 
 _VLAN = (b"\x81\x00", b"\x88\xa8")
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
-_WITH_PORTS = (6, 17)
+_WITH_PORTS = (TCP, UDP)
 
 
 def flow_of(frame):

@@ -21,6 +21,8 @@ from testbench.system.catalogue import configuration
     (["--set", "width=100"], "width must be 128, 256 or 512, not 100"),
     (["--set", "pairs=many"], "parameter pairs must be an integer, not 'many'"),
     (["--set", "segments=2"], "segments must be 1, not 2: shared beats are not built yet"),
+    (["--config", "tiny", "--set", "tx_buffer=4096"], "tx_buffer of 4096 bytes does not hold the largest frame and a "
+     "transaction of 2048 bytes besides"),
 ])
 def test_bad_parameters_are_one_line_and_nothing_written(tmp_path, capsys, arguments, message):
     out = tmp_path / "rtl"

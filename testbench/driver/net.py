@@ -17,14 +17,14 @@ from model.pci import Command
 from testbench.driver.interrupts import MessageInterrupts, PinInterrupt
 from testbench.driver.naps import Naps
 from testbench.driver.offload import prepare
-from testbench.driver.options import REQUIRED, WANTED, WANTED_ALL, NicOptions
+from testbench.driver.options import REQUIRED, WANTED, WANTED_ALL, WANTED_UNFILTERED, NicOptions
 from testbench.driver.pci import MsixTable, PciFunction
 from testbench.driver.platform import DeviceError, DriverError
 from testbench.driver.queue_builder import QueueBuilder
 from testbench.driver.virtio_pci import VirtioPci
 from testbench.driver.virtqueue import wait_for_any
 
-__all__ = ["REQUIRED", "WANTED", "WANTED_ALL", "Nic", "NicOptions"]
+__all__ = ["REQUIRED", "WANTED", "WANTED_ALL", "WANTED_UNFILTERED", "Nic", "NicOptions"]
 
 
 class Nic:

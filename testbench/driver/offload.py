@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from model import formats
 from model.formats import Feature, GsoType
 from model.offload import ones_sum
+from model.offloads_parse import TCP, UDP
 from testbench.driver.platform import DriverError
 
 __all__ = ["NO_OFFLOAD", "Offload", "prepare"]
 
-_TCP, _UDP = 6, 17
 _EXTENSIONS = (0, 43, 60)       # hop-by-hop options, routing, destination options
-_CHECKSUM = {_TCP: 16, _UDP: 6}
+_CHECKSUM = {TCP: 16, UDP: 6}
 _FEATURES = {GsoType.TCPV4: Feature.NET_HOST_TSO4, GsoType.TCPV6: Feature.NET_HOST_TSO6,
              GsoType.UDP_L4: Feature.NET_HOST_USO}
 _CWR = 0x80
@@ -56,15 +56,15 @@ def prepare(frame, features, *, checksum=False, segment=0):
     struct.pack_into(">H", frame, start + offset, ones_sum(b"", pseudo + (len(frame) - start & 0xffff)))
     if not segment:
         return Offload(flags=formats.NET_HDR_F_NEEDS_CSUM, csum_start=start, csum_offset=offset), bytes(frame)
-    kind = GsoType.UDP_L4 if protocol == _UDP else GsoType.TCPV6 if _version(frame) == 6 else GsoType.TCPV4
+    kind = GsoType.UDP_L4 if protocol == UDP else GsoType.TCPV6 if _version(frame) == 6 else GsoType.TCPV4
     if not formats.has_feature(features, _FEATURES[kind]):
         raise DriverError(f"segments of type {kind.name} are not negotiated")
     ecn = 0
-    if protocol == _TCP and frame[start + 13] & _CWR:
+    if protocol == TCP and frame[start + 13] & _CWR:
         if not formats.has_feature(features, Feature.NET_HOST_ECN):
             raise DriverError("segments with CWR are not negotiated")
         ecn = formats.GSO_ECN
-    size = 8 if protocol == _UDP else frame[start + 12] >> 4 << 2
+    size = 8 if protocol == UDP else frame[start + 12] >> 4 << 2
     return Offload(formats.NET_HDR_F_NEEDS_CSUM, kind | ecn, start + size, segment, start, offset), bytes(frame)
 
 

@@ -8,15 +8,19 @@ from testbench.driver.framing import TOGETHER, Framing
 from testbench.driver.platform import DriverError
 from testbench.driver.ring_options import RingStyle
 
-__all__ = ["REQUIRED", "WANTED", "WANTED_ALL", "NicOptions"]
+__all__ = ["REQUIRED", "WANTED", "WANTED_ALL", "WANTED_UNFILTERED", "NicOptions"]
 
 REQUIRED = formats.feature_set(Feature.VERSION_1, Feature.RING_PACKED)
 WANTED = formats.feature_set(
     Feature.ACCESS_PLATFORM, Feature.ORDER_PLATFORM, Feature.NOTIF_CONFIG_DATA, Feature.NET_MAC, Feature.NET_MTU,
     Feature.NET_STATUS, Feature.NET_SPEED_DUPLEX)
 # Everything that the driver knows how to use.
-WANTED_ALL = (WANTED | formats.RING_FEATURES | formats.RECEIVE_FEATURES | formats.CONTROL_FEATURES
-              | formats.OFFLOAD_FEATURES | formats.TRANSMIT_FEATURES)
+WANTED_ALL = (REQUIRED | WANTED | formats.RING_FEATURES | formats.RECEIVE_FEATURES | formats.CONTROL_FEATURES
+              | formats.OFFLOAD_FEATURES | formats.TRANSMIT_FEATURES | formats.FILTER_FEATURES
+              | formats.feature_set(Feature.NET_GUEST_ANNOUNCE))
+# Everything but filters: frames to any address come in without a command.
+WANTED_UNFILTERED = WANTED_ALL & ~formats.feature_set(
+    Feature.NET_CTRL_RX, Feature.NET_CTRL_RX_EXTRA, Feature.NET_CTRL_VLAN, Feature.NET_CTRL_MAC_ADDR)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from model.device import OFFERED_ALL, FunctionalNic, NicParameters
 from model.memory import HostMemory
 from testbench.driver.direct import DirectHost
 from testbench.driver.framing import Framing
-from testbench.driver.net import WANTED_ALL, Nic
+from testbench.driver.net import WANTED_UNFILTERED, Nic
 from testbench.driver.pci import PciFunction
 from testbench.driver.virtio_pci import VirtioPci
 
@@ -40,7 +40,7 @@ class Setup:
 def many_pairs(platform, *, card=None, **options):
     """A `Setup` with everything negotiated, and a card of 4 pairs unless `card` says otherwise."""
     card = {"offered": OFFERED_ALL, "pairs": 4, "rx_buffer": 1 << 30, "cookie": 3, **(card or {})}
-    return Setup(platform, wanted=WANTED_ALL, parameters=NicParameters(**card), **options)
+    return Setup(platform, wanted=WANTED_UNFILTERED, parameters=NicParameters(**card), **options)
 
 
 def flow(number, length=60):

@@ -10,7 +10,7 @@ from model.formats import ControlClass, Feature, MqCommand, NotfCoalCommand
 from model.offloads_checksum import VALID, checksum_verdict
 from testbench.driver.control import CommandRefused
 from testbench.driver.framing import Framing
-from testbench.driver.net import WANTED_ALL
+from testbench.driver.net import WANTED_UNFILTERED
 from testbench.driver.platform import DeviceError, DriverError
 from testbench.driver.virtual_time import run
 from testbench.unit.driver_setup import Setup
@@ -18,7 +18,7 @@ from testbench.unit.traffic import offload_frame
 
 
 def setup_with(platform, *, offered=OFFERED_ALL, pairs=4, **options):
-    return Setup(platform, wanted=WANTED_ALL, parameters=NicParameters(offered=offered, pairs=pairs), **options)
+    return Setup(platform, wanted=WANTED_UNFILTERED, parameters=NicParameters(offered=offered, pairs=pairs), **options)
 
 
 @pytest.mark.parametrize("interrupts", ["msix", "intx"])
@@ -88,7 +88,7 @@ def test_commands_with_and_without_a_table():
 def test_a_second_pair_where_the_control_queue_is():
     async def scenario(platform):
         offered = OFFERED | formats.feature_set(Feature.NET_CTRL_VQ)
-        setup = Setup(platform, wanted=WANTED_ALL, parameters=NicParameters(offered=offered, pairs=4), pairs=2)
+        setup = Setup(platform, wanted=WANTED_UNFILTERED, parameters=NicParameters(offered=offered, pairs=4), pairs=2)
         with pytest.raises(DriverError, match="2 pairs need VIRTIO_NET_F_MQ: virtqueue 2 is for control"):
             await setup.driver.start()
     run(scenario)

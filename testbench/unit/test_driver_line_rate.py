@@ -10,7 +10,7 @@ from model import formats
 from model.device import OFFERED, NicParameters
 from model.formats import Feature
 from testbench.driver.framing import Framing
-from testbench.driver.net import WANTED_ALL
+from testbench.driver.net import WANTED_UNFILTERED
 from testbench.driver.ring import RingStyle
 from testbench.driver.virtual_time import run
 from testbench.unit.driver_setup import Setup, exchange, random_frames
@@ -27,7 +27,7 @@ def setup_with(platform, features, **options):
     """Card and driver with `features` negotiated; the card calls its queues by numbers of its own."""
     features = formats.feature_set(*features, Feature.NOTIF_CONFIG_DATA)
     parameters = NicParameters(offered=OFFERED | features, rx_buffer=1 << 30, cookie=0x1234)
-    return Setup(platform, deferred=True, parameters=parameters, wanted=WANTED_ALL, **options)
+    return Setup(platform, deferred=True, parameters=parameters, wanted=WANTED_UNFILTERED, **options)
 
 
 @pytest.mark.parametrize("subset", SUBSETS, ids=name_of)
@@ -57,7 +57,7 @@ def test_receive_buffers_that_are_filled_completely_are_used_by_one_descriptor()
     async def scenario(platform):
         features = formats.feature_set(Feature.IN_ORDER)
         setup = Setup(platform, parameters=NicParameters(offered=OFFERED | features, rx_buffer=1 << 30),
-                      wanted=WANTED_ALL, queue_size=8, loop=False, polling=True)
+                      wanted=WANTED_UNFILTERED, queue_size=8, loop=False, polling=True)
         await setup.driver.start()
         ring = setup.driver.receivers[0].ring
         full = [bytes(12) + b"\x81\x00\x00\x01\x81\x00\x00\x02" + bytes([n]) * 1502 for n in range(5)]
@@ -76,7 +76,7 @@ def test_receive_buffers_that_are_filled_completely_are_used_by_one_descriptor()
 def test_transmit_buffers_come_back_in_batches_with_one_interrupt():
     async def scenario(platform):
         features = formats.feature_set(Feature.EVENT_IDX)
-        setup = Setup(platform, parameters=NicParameters(offered=OFFERED | features), wanted=WANTED_ALL,
+        setup = Setup(platform, parameters=NicParameters(offered=OFFERED | features), wanted=WANTED_UNFILTERED,
                       queue_size=16, transmit_interrupt_after=12, deferred=True, loop=False)
         await setup.driver.start()
         await setup.driver.send_many([bytes(60)] * 160)
@@ -115,7 +115,7 @@ def test_interrupts_stay_on_while_another_task_waits(features):
     """The card decides long after its used descriptor is seen. Meanwhile one of two tasks that wait takes the frame."""
     async def scenario(platform):
         setup = Setup(platform, parameters=NicParameters(offered=OFFERED | formats.feature_set(*features)),
-                      wanted=WANTED_ALL, loop=False, queue_size=4)
+                      wanted=WANTED_UNFILTERED, loop=False, queue_size=4)
         datapath = setup.nic.datapath
         notify = datapath._notify
 

@@ -1,90 +1,21 @@
-"""The models of host and MAC at the ports of a card without anything inside, which the bench plays itself.
-
-With `compiled` among the settings of the run they are those of `CompiledEnvironment`.
-"""
+"""The models of host and MAC at the ports of a card without anything inside, which the bench plays itself."""
 
 import random
 
 import cocotb
 from cocotb.triggers import Event, RisingEdge, Timer
 
-from model.latency import fixed
-from model.memory import OwnershipError
 from testbench.bfm import (
-    Environment,
     EthMonitor,
-    EthSource,
     Frame,
     Kind,
     MessageCode,
-    ProtocolError,
     RequestFailed,
     Status,
-    StreamError,
     Tlp,
-    TlpMonitor,
-    TlpSink,
-    TlpSource,
 )
-from testbench.bfm.compiled import CompiledEnvironment
-from testbench.bfm.loop import CycleLoop
-from testbench.bfm.streams import EthSink
 from testbench.bfm.tlp import completion, memory_read, memory_write, message
-from testbench.system.case import settings
-
-DEVICE = 0x3b00
-
-
-class Card:
-    """The bench's side of the wires: sources and sinks of TLPs and frames, and the environment around."""
-
-    def __init__(self, dut, **options):
-        dut.direct.value = 0
-        self.dut = dut
-        library = settings().get("compiled")
-        if library:
-            self.env = env = CompiledEnvironment(dut, library=library, **{"profile": fixed(400), **options})
-        else:
-            self.env = env = Environment(dut, **{"profile": fixed(400), **options})
-        self.loop = loop = CycleLoop(dut.clk) if library else env.loop
-        self.host = env.host
-        self.memory = env.memory
-        self.rq = TlpSource(dut, "dev_rq", dut.clk, loop)
-        self.cc = TlpSource(dut, "dev_cc", dut.clk, loop)
-        self.cq = TlpSink(dut, "dev_cq", dut.clk, loop)
-        self.rc = TlpSink(dut, "dev_rc", dut.clk, loop)
-        self.eth_tx = EthSource(dut, "dev_eth_tx", dut.clk, loop)
-        self.eth_rx = EthSink(dut, "dev_eth_rx", dut.clk, loop, continuous=False)
-        self.times = {}
-        for name in ("rq", "rc"):
-            TlpMonitor(dut, name, dut.clk, loop,
-                       callback=lambda tlp, name=name: self.times.setdefault(name, []).append(env.now))
-
-    async def start(self):
-        await self.env.start()
-        if self.loop is not self.env.loop:
-            self.loop.start()
-        rules = self.host.rules
-        rules.mps, rules.bus_master, rules.extended_tags, rules.requester = 256, True, True, DEVICE
-        self.base = self.memory.allocate(1 << 16, align=4096)
-        self.memory.give(self.base, 1 << 16, "rw")
-        return self
-
-    def answer_with(self, make):
-        """Answer each request on `cq` with what `make(tlp)` gives, if anything."""
-        def answer(tlp):
-            reply = make(tlp)
-            if reply is not None:
-                self.cc.append(reply)
-        self.cq.add_callback(answer)
-
-    async def until(self, condition, cycles=5000):
-        edge = RisingEdge(self.dut.clk)
-        for _ in range(cycles):
-            if condition():
-                return
-            await edge
-        raise AssertionError(f"nothing came in {cycles} cycles")
+from testbench.unit.bfm_card import DEVICE, Card
 
 
 @cocotb.test
@@ -334,77 +265,6 @@ async def reset_forgets_what_is_under_way(dut):
     assert not len(card.rc) and not len(card.eth_rx)
     card.env.mac.send(b"after reset!!!")
     await card.until(lambda: len(card.eth_rx) == 1)
-
-
-async def misbehave(dut, card, *changes):
-    """Drive dev_* directly at successive edges."""
-    dut.direct.value = 1
-    edge = RisingEdge(dut.clk)
-    for change in changes:
-        for name, value in change.items():
-            getattr(dut, name).value = value
-        await edge
-    await edge
-    await edge
-
-
-WRITE = memory_write(0x1000, bytes(4), DEVICE).header
-
-
-@cocotb.test(expect_error=StreamError)
-async def dropped_valid_is_noticed(dut):
-    card = await Card(dut).start()
-    card.host.rq.paused = True
-    await card.env.clocks(3)
-    await misbehave(dut, card, dict(dev_rq_valid=1, dev_rq_first=1, dev_rq_last=1, dev_rq_header=WRITE, dev_rq_keep=1),
-                    dict(dev_rq_valid=0))
-
-
-@cocotb.test(expect_error=StreamError)
-async def changed_payload_is_noticed(dut):
-    card = await Card(dut).start()
-    card.host.rq.paused = True
-    await card.env.clocks(3)
-    await misbehave(dut, card, dict(dev_rq_valid=1, dev_rq_first=1, dev_rq_last=1, dev_rq_header=WRITE, dev_rq_keep=1),
-                    dict(dev_rq_data=1))
-    card.host.rq.paused = False
-    await card.env.clocks(5)
-
-
-@cocotb.test(expect_error=StreamError)
-async def broken_keep_is_noticed(dut):
-    card = await Card(dut).start()
-    await misbehave(dut, card, dict(dev_rq_valid=1, dev_rq_first=1, dev_rq_last=1, dev_rq_header=WRITE, dev_rq_keep=2))
-
-
-@cocotb.test(expect_error=StreamError)
-async def a_gap_in_a_frame_is_noticed(dut):
-    card = await Card(dut).start()
-    full = (1 << len(dut.eth_tx_tkeep)) - 1
-    await misbehave(dut, card, dict(dev_eth_tx_tvalid=1, dev_eth_tx_tlast=0, dev_eth_tx_tkeep=full),
-                    dict(dev_eth_tx_tvalid=0))
-
-
-@cocotb.test(expect_error=StreamError)
-async def a_receiver_that_is_not_ready_is_noticed(dut):
-    card = await Card(dut).start()
-    card.eth_rx.paused = True
-    card.env.mac.send(bytes(1514))
-    await card.env.clocks(20)
-
-
-@cocotb.test(expect_error=OwnershipError)
-async def what_the_device_may_not_touch_fails_the_test(dut):
-    card = await Card(dut).start()
-    card.rq.append(memory_write(card.memory.allocate(64), bytes(64), DEVICE))
-    await card.env.clocks(100)
-
-
-@cocotb.test(expect_error=ProtocolError)
-async def what_the_device_may_not_send_fails_the_test(dut):
-    card = await Card(dut).start()
-    card.rq.append(memory_read(card.base + 4032, 128, 0, DEVICE))
-    await card.env.clocks(100)
 
 
 @cocotb.test

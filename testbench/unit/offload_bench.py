@@ -9,7 +9,7 @@ from model.offloads_checksum import BAD, NONE, VALID, checksum_verdict
 from model.offloads_hash import HashConfig, frame_hash, scaled_queue
 from testbench.unit.axis import axis_beats, send_beats
 from testbench.unit.bench import StreamBench
-from testbench.unit.test_net_receive import packets_of
+from testbench.unit.receive_bench import packets_of
 
 __all__ = ["OffloadBench"]
 

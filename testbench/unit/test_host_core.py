@@ -5,16 +5,13 @@ import random
 import pytest
 
 from model.latency import Profile
-from model.link import Link
 from testbench.bfm.host_rules import ProtocolError
-from testbench.bfm.pacing import LinkBudgetError, Meter
 from testbench.bfm.tlp import (
     MessageCode,
     Status,
     completion,
     config_read,
     memory_read,
-    memory_write,
     message,
 )
 from testbench.unit.host_bench import DEVICE, Bench
@@ -173,93 +170,6 @@ def test_the_devices_completion_stays_behind_its_posted_writes():
 
 # Budgets
 
-def test_saturated_completions_come_at_the_budget_and_not_faster():
-    bench = Bench("gen3x8")
-    count = 0
-    for cycle in range(4000):
-        free = [tag for tag in range(256) if tag not in bench.core.reads.outstanding]
-        if free and cycle % 4 == 0:
-            bench.read(512 * (count % 64), 512, free[0])
-            count += 1
-        bench.run(1)
-    window = [tlp.link_bytes for cycle, tlp in bench.received if 1000 <= cycle < 3000]
-    assert sum(window) / 2000 == pytest.approx(Link("gen3x8").spec / 8 * 4, rel=0.01)
-    assert bench.core.statistics.report(bench.cycle)["in_flight"]["max"] > 40
-
-
-def test_upstream_ready_holds_the_device_to_the_budget():
-    bench = Bench("gen3x8")
-    carried = 0
-    for cycle in range(3000):
-        if bench.core.rq_ready(cycle):
-            bench.write(0, bytes(256))
-            carried += 280 * (cycle >= 1000)
-        bench.run(1)
-    assert carried / 2000 == pytest.approx(Link("gen3x8").spec / 8 * 4, rel=0.02)
-
-
-def test_small_tlps_are_held_by_their_number():
-    bench = Bench("gen3x8")
-    taken = 0
-    while bench.core.rq_ready(0):
-        bench.write(0, bytes(4))
-        taken += 1
-    assert taken == 33      # one is on the link, 32 wait
-
-
-def test_overdriving_upstream_fires_the_hard_budget():
-    bench = Bench("gen3x8")
-    with pytest.raises(LinkBudgetError, match="upstream at cycle"):
-        for _ in range(200):
-            bench.write(0, bytes(256))
-            bench.run(1)
-
-
-def test_overdriving_downstream_fires_the_hard_budget():
-    core = Bench("gen3x8").core
-    with pytest.raises(LinkBudgetError, match="downstream"):
-        for cycle in range(500):
-            core.sent(cycle, completion(DEVICE, 0, 0, payload=bytes(64), byte_count=64))
-
-
-def test_meter_allows_exactly_the_rate_in_every_span():
-    meter = Meter("link", 10.0, 100)
-    for cycle in range(1000):
-        meter.pass_(cycle, 10)
-    meter.pass_(2000, 100)
-    meter.pass_(2005, 50)
-    with pytest.raises(LinkBudgetError, match="1 bytes more"):
-        meter.pass_(2005, 1)
-
-
-def test_completions_wait_while_the_pins_stand_still():
-    bench = Bench()
-    for tag in range(100):
-        bench.read(512 * tag, 512, tag)
-        for _ in range(20):
-            bench.core.advance(bench.cycle)
-            bench.cycle += 1
-    held = 0
-    while bench.core.take_rc():
-        held += 1
-    assert 4096 <= held * 276 < 4096 + 2 * 276
-
-
-# Reads that the link can't take, faults
-
-def test_np_ready_and_its_grace():
-    bench = Bench()
-    bench.core.np_hold = True
-    assert not bench.core.rq_np_ready(0)
-    for tag in range(4):
-        bench.read(0, 64, tag)
-    bench.write(0, b"posted ones go on")
-    with pytest.raises(ProtocolError, match="5 reads while rq_np_ready is 0"):
-        bench.read(0, 64, 9)
-    bench.core.np_hold = False
-    assert bench.core.rq_np_ready(100)
-
-
 @pytest.mark.parametrize("action, status", [("ur", Status.UNSUPPORTED_REQUEST), ("ca", Status.COMPLETER_ABORT)])
 def test_refused_reads(action, status):
     bench = Bench()
@@ -360,49 +270,3 @@ def test_reset_forgets_what_was_under_way():
 
 
 # Counting
-
-def test_statistics():
-    bench = Bench()
-    count = bench.core.statistics
-    count.label(bench.base, 1024, "ring")
-    count.label(bench.base + 4096, 4, "event")
-    count.label(bench.base + 8192, 4, "msix")
-    count.label(0x20_0000_1000, 4096, "doorbell")
-    bench.read(0, 256, 0)
-    bench.read(256, 64, 1)
-    bench.read(4096, 4, 2)
-    bench.read(0x5000, 72, 3)
-    bench.write(8, bytes(248))
-    bench.write(24, bytes(8))
-    bench.write(8192, bytes(4))
-    bench.core.post(0, memory_write(0x20_0000_1000, bytes(4)))
-    bench.run(200)
-    report = count.report(200)
-    assert report["up"]["read ring"] == {"tlps": 2, "bytes": 48, "payload": 0}
-    assert report["up"]["write ring"] == {"tlps": 2, "bytes": 48 + 256, "payload": 256}
-    assert report["down"]["completion ring"] == {"tlps": 2, "bytes": 40 + 320, "payload": 320}
-    assert report["down"]["write doorbell"]["bytes"] == 28 and report["doorbells"] == 1 and report["messages"] == 1
-    assert report["read_sizes"]["ring"] == {64: 1, 256: 1}
-    assert report["write_sizes"]["ring"] == {8: 1, 248: 1}
-    assert report["descriptors_per_fetch"] == 10 and report["used_per_write"] == 8.5
-    assert report["up_bytes"] == 4 * 24 + 304 + 28
-    assert report["in_flight"]["max"] == 4 and report["in_flight"]["mean"] == pytest.approx(2.15, abs=0.05)
-    count.restart(200)
-    assert count.report(300)["up"] == {} and count.label_of(bench.base + 1023) == "ring"
-    assert count.label_of(bench.base + 1024) == "other"
-
-
-def test_labels_may_not_overlap_and_can_be_taken_back():
-    count = Bench().core.statistics
-    count.label(100, 10, "ring")
-    for address, length in ((95, 6), (109, 1), (100, 10), (90, 30)):
-        with pytest.raises(ValueError, match="overlaps"):
-            count.label(address, length, "event")
-    count.label(110, 5, "event")
-    count.label(95, 5, "msix")
-    assert [count.label_of(at) for at in (94, 95, 99, 100, 109, 110, 115)] == [
-        "other", "msix", "msix", "ring", "ring", "event", "other"]
-    count.unlabel(100)
-    assert count.label_of(105) == "other"
-    count.label(100, 4, "rx")
-    assert count.label_of(103) == "rx"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from math import ceil, inf
 
 __all__ = ["BATCH", "FOURS", "IDEAL", "LINKS", "PER_PACKET", "Bound", "Link", "Mix", "Policy", "Traffic", "bound",
-           "bus_bound", "link_bound", "ring_bound", "tags_bound", "tlp_bytes", "wire_bound"]
+           "bus_bound", "frames_bound", "link_bound", "ring_bound", "tags_bound", "tlp_bytes", "wire_bound"]
 
 FRAMING = 4 + 4             # STP with sequence number, LCRC
 DLLP = 8
@@ -71,7 +71,8 @@ class Policy:
     `fetch` descriptors per fetch (B), `used` used descriptors per write (U), `doorbell` packets per doorbell (N),
     `message` packets per MSI-X message (M), `event` packets per read of the driver's event suppression structure (E).
     `in_order`: transmitted packets per used descriptor where IN_ORDER is used, else 0. `layout`: "one" descriptor for
-    header and frame; "two", the header in its own; "indirect", the same two in an indirect table.
+    header and frame; "two", the header in its own; "indirect", the same two in an indirect table. `header` bytes of
+    virtio_net_hdr.
     """
     fetch: float = 16
     used: float = 16
@@ -80,6 +81,7 @@ class Policy:
     event: float = 16
     in_order: float = 0
     layout: str = "one"
+    header: int = NET_HEADER
 
     def with_(self, **changes):
         return replace(self, **changes)
@@ -113,7 +115,7 @@ class Traffic:
         self.tlps = []      # (stream, framing and header bytes, payload bytes, share)
         for name in ("tx", "rx") if direction == "both" else (direction,):
             self._shared(name, policy)
-            lengths = [NET_HEADER + frame] if policy.layout == "one" else [NET_HEADER, frame]
+            lengths = [policy.header + frame] if policy.layout == "one" else [policy.header, frame]
             for length in lengths:
                 (self._read if name == "tx" else self._write)(length, 1)
 
@@ -199,6 +201,11 @@ def bus_bound(traffic, *, width=512, mhz=250, segments=1):
     return mhz * segments / max(beats["rq"], beats["rc"])
 
 
+def frames_bound(lengths, *, width=512, mhz=250):
+    """A packet that leaves as frames of these `lengths`, without FCS: a frame is whole beats, one beat a cycle."""
+    return mhz / sum(ceil(length * 8 / width) for length in lengths)
+
+
 def tags_bound(traffic, *, tags, round_trip):
     """`tags` reads outstanding, each for `round_trip` ns."""
     reads = traffic.reads()
@@ -224,11 +231,14 @@ class Bound:
 
 
 def bound(link, direction, frame, *, policy=BATCH, mrrs=512, rcb64=False, width=512, mhz=250, segments=1, gbps=None,
-          tags=None, round_trip=None, ring=None, residence=None, queues=1):
-    """The bound of a run: the smallest of link, bus and, where given, wire, tags (with their round trip) and ring."""
+          tags=None, round_trip=None, ring=None, residence=None, queues=1, segments_of=None):
+    """The bound of a run: the smallest of link, bus and, where given, wire, tags (with their round trip) and ring; with
+    `segments_of`, the lengths of frames that a packet is cut in, also of the clock at the wire."""
     traffic = Traffic(direction, frame, policy, mps=link.mps, mrrs=mrrs, rcb64=rcb64)
     parts = {"link": link_bound(link, traffic),
              "bus": bus_bound(traffic, width=width, mhz=mhz, segments=segments)}
+    if segments_of is not None:
+        parts["clock"] = frames_bound(segments_of, width=width, mhz=mhz)
     if gbps is not None:
         parts["wire"] = wire_bound(frame, gbps)
     if tags is not None:

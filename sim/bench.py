@@ -79,7 +79,9 @@ class Bench:
         """What a run is told, but for paths."""
         policy = POLICIES[row.policy]
         job = {"frame": row.frame - FCS, "ring": row.ring, "queues": row.queues, "features": policy.features,
-               "layout": policy.cost.layout, "coalesce": policy.coalesce, **job}
+               "layout": policy.cost.layout, "coalesce": policy.coalesce, "load": policy.load, **job}
+        if policy.segment:
+            job["segment"] = policy.segment
         settings = {"link": row.link, "profile": row.profile, "seed": self.seed, "bench": job}
         return settings | ({"compiled": str(self._library)} if module == "job_bench" else {})
 
@@ -165,7 +167,7 @@ def _figures(result, row, config, seed=1):
         "tx_mpps": sent * 1e3 / window, "rx_mpps": received * 1e3 / window,
         "bound_mpps": limit.mpps, "bound_by": limit.name, "bounds": limit.parts, "ratio": mpps / limit.mpps,
         "ideal_mpps": ideal, "of_ideal": mpps / ideal if ideal else None,
-        "fairness": min((_jain(counts) for counts in shares), default=0.0),
+        "fairness": min((_jain(counts) for counts in shares), default=0.0), "shares": shares,
         "reads_in_flight_mean": pcie["in_flight"]["mean"], "reads_in_flight_max": pcie["in_flight"]["max"],
         "descriptors_per_fetch": pcie["descriptors_per_fetch"], "used_per_write": pcie["used_per_write"],
         "up_to_formula": pcie["up_bytes"] / max(1, up_seen), "down_to_formula": pcie["down_bytes"] / max(1, down_seen),
@@ -184,10 +186,14 @@ def _jain(counts):
 def _compare(measured):
     """Adds to the figures of rows that have a `base` their rate relative to that, and to all which targets they miss;
     `measured`: Row → figures."""
-    rates = {row.place: figures["mpps"] for row, figures in measured.items() if row.group != "latency"}
+    bases = {row.place: figures for row, figures in measured.items() if row.group != "latency"}
     for row, figures in measured.items():
-        if row.base in rates:
-            figures["of_base"] = figures["mpps"] / rates[row.base]
+        if row.base in bases:
+            base = bases[row.base]
+            figures["base_mpps"] = base["mpps"]
+            figures["of_base"] = figures["mpps"] / base["mpps"]
+            if "ratio" in figures and "ratio" in base:
+                figures["ratio_of_base"] = figures["ratio"] / base["ratio"]
         figures["below"] = [str(target) for target in targets(row) if target.is_missed(figures)]
 
 

@@ -25,18 +25,28 @@ def _share(name, digits=3):
     return lambda r: "" if r.get(name) is None else f"{r[name]:.{digits}f}"
 
 
+def _lost(name):
+    return lambda r: "" if r.get(name) is None else f"{100 * (1 - r[name]):.1f} %"
+
+
 # What only some groups have.
 EXTRA = {
     "queues": (("of one\nqueue", _share("of_base")), ("Jain", lambda r: f"{r['fairness']:.4f}")),
     "profiles": ((f"of\n{USUAL}", _share("of_base")), ("of an ideal\nin-order device", _share("of_ideal"))),
     "tolerance": ((f"of\n{USUAL}", _share("of_base")),),
     "interrupts": (("packets\n/ MSI-X", _share("packets_per_message", 1)),),
+    "offloads": (("Mpps\nwithout", _share("base_mpps", 2)), ("rate\nlost", _lost("of_base")),
+                 ("ratio\nlost", _lost("ratio_of_base")),
+                 ("limit", lambda r: "2 % of the ratio" if r["policy"] == "hashes" else "2 % of the rate")),
+    "scaling": (("of automatic\nsteering", _share("of_base")), ("Jain", lambda r: f"{r['fairness']:.4f}"),
+                ("frames of each queue", lambda r: " ".join(map(str, r["shares"][0])))),
 }
 
 # What tells the rows of a group apart, beside the direction.
 KEYS = {
     "sizes": ("link", "policy", "frame"), "queues": ("queues",), "profiles": ("profile", "queues"),
     "tolerance": ("policy", "profile"), "interrupts": ("policy",), "latency": ("policy",),
+    "offloads": ("link", "policy", "frame"), "segments": ("link", "policy"), "scaling": ("queues",),
 }
 
 

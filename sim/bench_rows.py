@@ -15,17 +15,34 @@ DIRECTIONS = ("tx", "rx", "both")
 FRAMES = (64, 65, 128, 256, 512, 1024, 1518, 9018)     # with FCS
 FCS = 4
 USUAL = "e5-warm"
-WINDOW_PACKETS = 200    # packets that a window holds at least, at the bound
+WINDOW_PACKETS = 200    # packets, or segments, that a window holds at least, at the bound
+LONGEST = 65535 + 14 + FCS      # an IP packet of 64 KiB less one byte
 
 
 @dataclass(frozen=True)
 class BenchPolicy:
     """How driver and card share the work. `features` are negotiated beyond those that every run has; `cost` is what a
-    packet then costs at best; `coalesce`: the driver sleeps, and is told after so many packets in place of polling."""
+    packet then costs at best; `coalesce`: the driver sleeps, and is told after so many packets in place of polling.
+    `load` names what is sent, see job_bench.py; with `segment`, packets with `headers` bytes of headers, which are cut
+    in segments of so many bytes of payload."""
     features: tuple
     cost: Policy
     coalesce: int = 0
+    load: str = "plain"
+    segment: int = 0
+    headers: int = 0
 
+    def segments_of(self, length):
+        """Lengths of the frames that a packet is cut in; None if packets aren't cut."""
+        if not self.segment:
+            return None
+        payload = length - self.headers
+        return [self.headers + min(self.segment, payload - at) for at in range(0, payload, self.segment)]
+
+
+SEGMENTATION = ("NET_CSUM", "NET_HOST_TSO4", "NET_HOST_TSO6", "NET_HOST_ECN", "NET_HOST_USO", "NET_GUEST_HDRLEN")
+OFFLOADS = (*SEGMENTATION, "NET_GUEST_CSUM", "NET_MRG_RXBUF", "NET_CTRL_VQ", "NET_CTRL_GUEST_OFFLOADS", "NET_CTRL_RX",
+            "NET_CTRL_RX_EXTRA", "NET_CTRL_VLAN", "NET_CTRL_MAC_ADDR", "NET_RSS", "NET_DEVICE_STATS")
 
 POLICIES = {
     "plain": BenchPolicy((), BATCH),
@@ -33,8 +50,15 @@ POLICIES = {
     "in-order": BenchPolicy(("IN_ORDER",), IDEAL),
     "indirect": BenchPolicy(("INDIRECT_DESC",), BATCH.with_(layout="indirect")),
     "coalesced": BenchPolicy(("NET_CTRL_VQ", "NET_NOTF_COAL"), BATCH, coalesce=64),
+    # A longer header is more to carry, so there the ratios to the bounds are compared.
+    "offloads": BenchPolicy(OFFLOADS, BATCH, load="offloads"),
+    "hashes": BenchPolicy((*OFFLOADS, "NET_HASH_REPORT"), BATCH.with_(header=20), load="offloads"),
+    "scaling": BenchPolicy(("NET_CTRL_VQ", "NET_RSS"), BATCH, load="scattered"),
+    "tso4": BenchPolicy(SEGMENTATION, BATCH, load="tso4", segment=1460, headers=54),
+    "tso6": BenchPolicy(SEGMENTATION, BATCH, load="tso6", segment=1440, headers=74),
+    "uso": BenchPolicy(SEGMENTATION, BATCH, load="uso", segment=1472, headers=42),
 }
-POLLED = tuple(name for name, policy in POLICIES.items() if not policy.coalesce)
+POLLED = tuple(name for name, policy in POLICIES.items() if not policy.coalesce and policy.load == "plain")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,28 +89,35 @@ class Row:
         policy, link = POLICIES[self.policy].cost, Link(self.link, mps=mps)
         trip = PROFILES[self.profile].median
         return bound(link, self.direction, self.frame - FCS, policy=policy, mrrs=mrrs, width=config.width,
-                     tags=config.tags, round_trip=trip, ring=self.ring, residence=3 * trip, queues=self.queues)
+                     tags=config.tags, round_trip=trip, ring=self.ring, residence=3 * trip, queues=self.queues,
+                     segments_of=POLICIES[self.policy].segments_of(self.frame - FCS))
 
     @property
     def patience(self):
         """How many times longer than others it is measured: rare reads are slow; and while each of many queues has
-        had a few turns, all of their caches have been filled and emptied."""
-        return max(5 if self.profile == "e3-tail" else 1, self.queues // 16)
+        had a few turns, all of their caches have been filled and emptied; and few long packets are not many."""
+        return max(5 if self.profile == "e3-tail" else 1, 3 if self.group in ("segments", "scaling") else 1,
+                   self.queues // 16)
 
     def window(self, config, window_ns):
         """How long it is measured, in ns, so that the window has `WINDOW_PACKETS` at least."""
-        at_bound = WINDOW_PACKETS * 1e3 / self.bound(config, mps=256, mrrs=512).mpps
+        segments = POLICIES[self.policy].segments_of(self.frame - FCS) or [self.frame]
+        at_bound = WINDOW_PACKETS / len(segments) * 1e3 / self.bound(config, mps=256, mrrs=512).mpps
         return round(max(self.patience * window_ns, at_bound))
 
     @property
     def base(self):
-        """Name, without its preset, of the row whose rate this one's is compared with: one queue, or the usual host;
-        None if there is none."""
+        """Name, without its preset, of the row whose rate this one's is compared with: one queue, the usual host, or no
+        offloads; None if there is none."""
         match self.group:
             case "queues" if self.queues > 1:
                 return replace(self, queues=1, ring=1024).place
             case "tolerance" | "profiles" if self.profile != USUAL and (self.queues > 1 or self.group == "tolerance"):
                 return replace(self, profile=USUAL).place
+            case "offloads":
+                return replace(self, group="sizes", policy="plain").place
+            case "scaling":
+                return replace(self, group="queues", policy="plain").place
         return None
 
     @property
@@ -148,6 +179,10 @@ TARGETS = (
     ("tolerance", {"policy": ("plain", "notification"), "profile": ("2us",)}, Target("of_base", 0.90)),
     ("tolerance", {"policy": ("in-order", "indirect")}, Target("ratio", 0.90)),
     ("interrupts", {}, Target("packets_per_message", 64)),
+    ("offloads", {"policy": ("offloads",)}, Target("of_base", 0.98)),
+    ("offloads", {"policy": ("hashes",)}, Target("ratio_of_base", 0.98)),
+    ("segments", {}, Target("ratio", 0.97)),
+    ("scaling", {}, Target("fairness", 0.99)),
 )
 
 
@@ -180,4 +215,10 @@ def _rows(quick):
               for profile, direction in product((USUAL, "e3-tail"), DIRECTIONS)]
     found += [Row(group="tolerance", direction=direction, policy=policy, profile=profile)
               for policy, profile, direction in product(POLLED, (USUAL, "1us", "2us"), DIRECTIONS)]
+    found += [Row(group="offloads", direction=direction, frame=frame, link=link, policy=policy)
+              for link, policy, frame, direction in product(
+                  ("gen3x8", "gen3x16"), ("offloads", "hashes"), (64, 1518), DIRECTIONS)]
+    found += [Row(group="segments", direction="tx", frame=LONGEST, link=link, policy=policy, ring=64)
+              for link, policy in product(("gen3x8", "gen3x16", "gen4x16"), ("tso4", "tso6", "uso"))]
+    found += [Row(group="scaling", direction="rx", policy="scaling", queues=8)]
     return found + idle

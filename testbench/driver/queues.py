@@ -34,7 +34,6 @@ class TransmitQueue(BufferQueue):
         self._allocate("tx", header_bytes + max(frame_bytes, packet_bytes) + slack, size)
         self.interrupt_after = nic.options.transmit_interrupt_after
         self._header_bytes = header_bytes
-        self._header = bytes(header_bytes)
         self._frame_bytes, self._packet_bytes = frame_bytes, packet_bytes
         self._free = list(reversed(range(size)))
 
@@ -74,13 +73,13 @@ class TransmitQueue(BufferQueue):
         self._count([frame])
         return True
 
-    def post_many(self, frames):
+    def post_many(self, frames, offload=NO_OFFLOAD):
         """Make frames of one descriptor each available, without ringing; the caller knows that there is `room`."""
         numbers = [self._free.pop() for _ in frames]
-        lengths = []
+        header, lengths = offload.header(self._header_bytes), []
         for number, frame in zip(numbers, frames):
-            self._check(frame)
-            data = self._header + frame
+            self._check(frame, offload)
+            data = header + frame
             self._views[number][:len(data)] = data
             lengths.append(len(data))
         self.ring.add_batch([self._buffers[number] for number in numbers], lengths, False, numbers)

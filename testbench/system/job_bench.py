@@ -13,11 +13,16 @@ from testbench.driver.net import WANTED
 from testbench.system.bench import Bench
 from testbench.system.case import settings
 from testbench.system.load import BATCH, Load
+from testbench.system.load_offload import OffloadLoad
+from testbench.system.load_scaling import ScatteredLoad
+from testbench.system.load_segments import SegmentLoad
 from testbench.system.record import Recorder
 
 COALESCE_USECS = 100        # longer than so many packets take at any rate that is measured
 
 MEMORY_BYTES = 512 << 20    # as much as the buffers of the most queues take
+LOADS = {"plain": Load, "offloads": OffloadLoad, "scattered": ScatteredLoad}
+LONGEST_PACKET = 65_557     # to be cut in segments
 
 
 def driver_options(job):
@@ -27,7 +32,17 @@ def driver_options(job):
                "wanted": WANTED | formats.feature_set(*(formats.Feature[name] for name in names))}
     if job["layout"] != "one":
         options |= {"framing": HEADER_APART, "receive_framing": HEADER_APART}
+    if "segment" in job:
+        options["packet_bytes"] = LONGEST_PACKET
     return options
+
+
+def load_of(bench, nic, job):
+    """The load that a job names."""
+    options = {"paired": job["direction"] == "both"}
+    if "segment" in job:
+        return SegmentLoad(bench, nic, job["frame"], kind=job["load"], segment=job["segment"], **options)
+    return LOADS[job["load"]](bench, nic, job["frame"], **options)
 
 
 @cocotb.test()
@@ -36,7 +51,8 @@ async def measure(dut):
     to that file."""
     options = settings()
     job = options["bench"]
-    bench = Bench(dut, options, {"mtu": max(1500, job["frame"] - 14), "memory": WatchedMemory(size=MEMORY_BYTES)})
+    mtu = 1500 if "segment" in job else max(1500, job["frame"] - 14)
+    bench = Bench(dut, options, {"mtu": mtu, "memory": WatchedMemory(size=MEMORY_BYTES)})
     recorder = Recorder(dut) if "record" in job else None
     if recorder:
         recorder.start()
@@ -45,8 +61,10 @@ async def measure(dut):
     if job["coalesce"]:
         for direction in ("rx", "tx"):
             await nic.control.set_coalescing(direction, job["coalesce"], COALESCE_USECS)
-    load = Load(bench, nic, job["frame"], paired=job["direction"] == "both")
-    work = {"tx": [load.transmit], "rx": [load.receive], "both": [load.transmit, load.receive]}[job["direction"]]
+    load = load_of(bench, nic, job)
+    await load.set_up()
+    names = {"tx": ["transmit"], "rx": ["receive"], "both": ["transmit", "receive"]}[job["direction"]]
+    work = [getattr(load, name) for name in names]
     if job["queues"] > 1:
         await load.teach()
     tasks = [bench.platform.spawn(begin(pair)) for begin in work for pair in range(job["queues"])]

@@ -42,6 +42,7 @@ class Load:
         self._next_fed = 0
         distinct = DISTINCT if pairs < 16 else 17
         self._frames = [[datagram(bench, pair, length) for _ in range(distinct)] for pair in range(pairs)]
+        self._given = self._frames      # to the driver, in place of what leaves
         self._distinct = distinct
         self._ring = nic.transmitters[0].ring.size
         self._batch = min(BATCH, self._ring // 4)
@@ -55,10 +56,13 @@ class Load:
         self._come_in = [bench.platform.event() for _ in range(pairs)]
         bench.mac.on_frame.append(self._on_wire)
 
+    async def set_up(self):
+        """What the driver tells the card before anything else."""
+
     async def teach(self):
         """Send a frame of each flow, so that the card knows where the flow comes from."""
         for pair, queue in enumerate(self._nic.transmitters):
-            self._post(queue, [self._frames[pair][0]])
+            self._post(queue, [self._given[pair][0]])
             await queue.kick()
         while not all(self.sent):
             await self._bench.platform.sleep(100)
@@ -66,7 +70,7 @@ class Load:
     async def transmit(self, pair):
         """For ever: as soon as there is room for a batch, make one available and ring."""
         queue, batch = self._nic.transmitters[pair], self._batch
-        frames, distinct = self._frames[pair], self._distinct
+        frames, distinct = self._given[pair], self._distinct
         posted = self.sent[pair]
         while True:
             while queue.room() < batch:

@@ -27,8 +27,8 @@ def plan(simulator, seed=1):
     jobs = []
     able = [item for item in cases().items() if simulator in item[1].simulators]
     for number, ((module, name), case) in enumerate(able, seed - 1):
-        for where in matrix_of_test(simulator, number, presets=case.presets, width=case.width):
-            jobs.append((module, name, where))
+        possible = matrix_of_test(simulator, number, presets=case.presets, width=case.width)
+        jobs += [(module, name, where) for where in (possible[:1] if case.once else possible)]
         if simulator == "icarus" and "default" in case.icarus:
             jobs.append((module, name, ICARUS_SMOKE))
     return jobs

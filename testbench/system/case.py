@@ -23,7 +23,8 @@ class Case:
 
     `long` ones run in `make regress` only, and so do most under Icarus: `make test` runs those there that name presets
     in `icarus`, with which `make regress` knows what to run at 512 bits. `width` fixes the bus width. One that wants
-    `several_pairs` gets a `tiny` with 4.
+    `several_pairs` gets a `tiny` with 4. One of several that differ only in what they negotiate runs but `once` in a
+    regression, each of them somewhere else.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     icarus: tuple
     width: int | None
     several_pairs: bool
+    once: bool
     parameters: dict
 
 
@@ -43,7 +45,7 @@ def settings():
 
 
 def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icarus"), long=False, icarus=(),
-                width=None, several_pairs=False, timeout_us=2000, name=None, **parameters):
+                width=None, several_pairs=False, once=False, timeout_us=2000, name=None, **parameters):
     """Turn `async def test(bench)` into a cocotb test; see the module."""
     def wrap(function):
         if name:
@@ -63,6 +65,6 @@ def system_test(*requirements, presets=("tiny",), simulators=("verilator", "icar
         del body.__wrapped__
         test = cocotb.test(timeout_time=timeout_us, timeout_unit="us")(body)
         test.case = Case(function.__name__, requirements, tuple(presets), tuple(simulators), long,
-                         tuple(icarus), width, several_pairs, parameters)
+                         tuple(icarus), width, several_pairs, once, parameters)
         return test
     return wrap

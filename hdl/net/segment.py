@@ -9,7 +9,7 @@ from .checksum import ChecksumJob
 from .offload import CHECKSUM_OF_TCP, CHECKSUM_OF_UDP, Offload
 from .segment_plan import Arrived, SegmentPlan
 from .segment_rows import SegmentRows
-from .segment_scan import FIRST_WORD, HEADER_LIMIT, HeaderScan
+from .segment_scan import FIRST_WORD, HEADER_LIMIT, TCP_SCANNED, UDP_SCANNED, HeaderScan
 from .spec import LONGEST_PACKET
 
 __all__ = ["LeavingRow", "PacketEnd", "PacketRow", "Segmenter"]
@@ -124,6 +124,9 @@ class Segmenter(wiring.Component):
     def _control(self, m, offload, rows, scan, plan, plain, begins):
         word = Signal(range(HEADER_LIMIT // 4 + self.width // 32))     # next to be scanned
         bad = Signal()                                                # the packet is malformed
+        # The word that ends a scan lies in no row so far; a cycle late, but rows come further apart.
+        more = Signal()
+        m.d.sync += more.eq(rows.loaded <= offload.start + Mux(offload.tcp, TCP_SCANNED, UDP_SCANNED))
         words = Array(rows.here.data.word_select(n, 32) for n in range(self.width // 32))
         m.d.sync += [scan.valid.eq(0), scan.word.eq(words[word[:(self.width // 32 - 1).bit_length()]])]
         with m.If(plan.malformed):
@@ -132,7 +135,8 @@ class Segmenter(wiring.Component):
             with m.State("idle"):
                 m.d.comb += [
                     self.idle.eq(rows.idle), plain.eq(rows.idle & self.i.valid & ~self.i.payload.offload.segment),
-                    begins.eq(rows.idle & self.i.valid & self.i.payload.offload.segment),
+                    # Rows that are still inside have left when `offload` changes.
+                    begins.eq(self.i.valid & self.i.payload.offload.segment),
                 ]
                 m.d.sync += [word.eq(FIRST_WORD), bad.eq(0)]
                 with m.If(begins):
@@ -152,7 +156,7 @@ class Segmenter(wiring.Component):
                         m.next = "drop"
                 with m.Elif((~scan.begin & scan.done) | (word << 2 == rows.loaded)):
                     # What was scanned last may have been enough.
-                    m.d.comb += rows.load.eq(~scan.valid & ~rows.ended)
+                    m.d.comb += rows.load.eq((~scan.valid | more) & ~rows.ended)
                     with m.If(~scan.valid & rows.ended):
                         m.d.sync += bad.eq(1)
                         m.next = "drop"

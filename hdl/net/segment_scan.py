@@ -10,11 +10,14 @@ from amaranth.lib.wiring import In, Out
 from .offload import Offload
 from .spec import EtherType, Protocol, is_vlan_tag
 
-__all__ = ["FIRST_WORD", "HEADER_LIMIT", "HeaderFacts", "HeaderScan"]
+__all__ = ["FIRST_WORD", "HEADER_LIMIT", "TCP_SCANNED", "UDP_SCANNED", "HeaderFacts", "HeaderScan"]
 
 
 HEADER_LIMIT = 256     # bytes
 FIRST_WORD = 3         # of 4 bytes: the one with the EtherType; MAC addresses say nothing
+
+# Behind the transport header's begin: where the last word begins that is read of it.
+TCP_SCANNED, UDP_SCANNED = 14, 2
 
 UDP_BYTES = 8
 SHORTEST_IHL = SHORTEST_TCP = 5

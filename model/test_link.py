@@ -16,6 +16,7 @@ from model.link import (
     Traffic,
     bound,
     bus_bound,
+    frames_bound,
     link_bound,
     ring_bound,
     tags_bound,
@@ -111,3 +112,9 @@ def test_the_smallest_bound_counts():
 def test_unknown_direction_is_refused():
     with pytest.raises(ValueError, match="not 'up'"):
         Traffic("up", 60)
+
+
+def test_frames_leave_in_whole_beats():
+    assert frames_bound([1514, 64, 65]) == 250 / (24 + 1 + 2)
+    assert frames_bound([1514], width=128, mhz=125) == 125 / 95
+    assert bound(Link("gen4x16"), "tx", 65_549, segments_of=[1514] * 44 + [1309]).name == "clock"

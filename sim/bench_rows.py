@@ -8,8 +8,8 @@ from model.ideal import in_order_mpps
 from model.latency import PROFILES
 from model.link import BATCH, IDEAL, Link, Policy, Traffic, bound
 
-__all__ = ["DIRECTIONS", "FRAMES", "POLICIES", "TARGETS", "WINDOW_PACKETS", "BenchPolicy", "Row", "Target", "rows",
-           "targets"]
+__all__ = ["DIRECTIONS", "FRAMES", "LONGEST", "POLICIES", "TARGETS", "WINDOW_PACKETS", "BenchPolicy", "Row", "Target",
+           "rows", "targets"]
 
 DIRECTIONS = ("tx", "rx", "both")
 FRAMES = (64, 65, 128, 256, 512, 1024, 1518, 9018)     # with FCS

@@ -11,7 +11,7 @@ from hdl.generate import configuration
 from model.link import Link, Policy, Traffic
 from sim import bench
 from sim.bench_plot import plot_sizes
-from sim.bench_rows import TARGETS, Row, Target, rows, targets
+from sim.bench_rows import LONGEST, POLICIES, TARGETS, Row, Target, rows, targets
 from sim.reference import build_reference, run_reference
 from sim.rtl import TOP, verilog_of
 from sim.simulators import build
@@ -58,6 +58,31 @@ def test_the_bound_follows_the_row():
     assert bound(profile="2us", ring=64, queues=8).name != "ring"
 
 
+def test_the_bound_of_packets_to_be_segmented():
+    """On a wide link the clock at the wire: each segment is whole beats. 65495 bytes are 44 segments of 1460 and 1255
+    bytes, behind headers of 54: 24 and 21 beats of 64 bytes."""
+    def bound(link, policy="tso4"):
+        return Row(group="segments", direction="tx", frame=LONGEST, ring=64, link=link, policy=policy).bound(
+            NicConfig(), mps=256, mrrs=512)
+    wide = bound("gen4x16")
+    assert wide.name == "clock" and wide.mpps == pytest.approx(250 / (44 * 24 + 21))
+    assert bound("gen4x16", "tso6").mpps == pytest.approx(250 / (45 * 24 + 12))
+    assert bound("gen4x16", "uso").mpps == pytest.approx(250 / (44 * 24 + 13))
+    assert bound("gen3x8").name == "link"
+    for policy in ("tso4", "tso6", "uso"):
+        assert sum(POLICIES[policy].segments_of(LONGEST - 4)) > LONGEST
+        assert POLICIES[policy].segments_of(1514) == [1514]
+    assert POLICIES["plain"].segments_of(1514) is None
+
+
+def test_a_longer_header_costs_more():
+    """8 bytes more to be carried, so the ratio to the bound is compared in place of the rate."""
+    def bound(policy):
+        return Row(group="offloads", direction="rx", policy=policy).bound(NicConfig(), mps=256, mrrs=512).mpps
+    assert bound("offloads") == bound("plain") == pytest.approx(66.8, abs=0.05)
+    assert bound("hashes") == pytest.approx(66.8 * 116.4 / 124.4, abs=0.05)
+
+
 def test_every_row_that_is_promised():
     found = rows()
     names = {str(row) for row in found}
@@ -68,6 +93,11 @@ def test_every_row_that_is_promised():
         ("plain", "notification", "in-order", "indirect")))
     assert {row.queues for row in found if row.group == "queues"} == {1, 8, 64, 128}
     assert {row.direction for row in found if row.group == "interrupts"} == {"tx", "rx", "both"}
+    assert {(row.direction, row.frame, row.link, row.policy) for row in found if row.group == "offloads"} == set(
+        itertools.product(("tx", "rx", "both"), (64, 1518), ("gen3x8", "gen3x16"), ("offloads", "hashes")))
+    assert {(row.link, row.policy) for row in found if row.group == "segments"} == set(
+        itertools.product(("gen3x8", "gen3x16", "gen4x16"), ("tso4", "tso6", "uso")))
+    assert [(row.queues, row.direction) for row in found if row.group == "scaling"] == [(8, "rx")]
     assert {row.base for row in found} - {None} <= {row.place for row in found}
     assert {row.profile for row in found if row.group == "profiles"} == {"e5-warm", "e5-dram", "iommu-4k", "e3-tail"}
     assert {row.config for row in rows(config="tiny")} == {"tiny", "full"}
@@ -87,6 +117,21 @@ def test_targets():
     sleeping = {Row(group="interrupts", direction="tx", policy="coalesced"): {"mpps": 1.0, "packets_per_message": 63.9}}
     bench._compare(sleeping)
     assert [figures["below"] for figures in sleeping.values()] == [["packets_per_message ≥ 64"]]
+
+
+def test_what_offloads_cost():
+    """2 % of the rate, or with a longer header 2 % of the ratio; rows without are what they are compared with."""
+    plain = Row(group="sizes", direction="rx")
+    offloads, hashes = (Row(group="offloads", direction="rx", policy=policy) for policy in ("offloads", "hashes"))
+    scaled, segments = (Row(group="scaling", direction="rx", queues=8, policy="scaling"),
+                        Row(group="segments", direction="tx", frame=LONGEST, policy="uso", ring=64))
+    measured = {plain: {"mpps": 50.0, "ratio": 1.0}, offloads: {"mpps": 48.9, "ratio": 0.978},
+                hashes: {"mpps": 46.0, "ratio": 0.981}, scaled: {"mpps": 50.0, "fairness": 0.989},
+                segments: {"mpps": 0.1, "ratio": 0.969}}
+    bench._compare(measured)
+    assert [figures["below"] for figures in measured.values()] == [
+        [], ["of_base ≥ 0.98"], [], ["fairness ≥ 0.99"], ["ratio ≥ 0.97"]]
+    assert measured[hashes]["of_base"] == pytest.approx(0.92) and measured[hashes]["base_mpps"] == 50.0
 
 
 @pytest.mark.parametrize("arguments, word", [

@@ -48,6 +48,7 @@ class NicConfig:
     fetch_batch: int = _parameter(16, "most descriptors in one fetch; a fetch is one read request")
     used_batch: int = _parameter(16, "most used descriptors in one write")
     used_timeout: int = _parameter(4096, "cycles after which a used descriptor no longer waits for others")
+    used_bytes: int = _parameter(8192, "bytes received with which a used descriptor no longer waits for others")
     # Reads
     tags: int = _parameter(256, "reads outstanding at once; the most that PCIe gives without 10-bit tags is 256")
     read_bytes: int = _parameter(512, "most bytes of one read request; Max_Read_Request_Size may lower it")
@@ -85,6 +86,8 @@ class NicConfig:
         check(_is_power_of_2(self.used_batch) and 2 <= self.used_batch <= 32,
               f"used_batch must be a power of 2 from 2 to 32, not {self.used_batch!r}")
         check(1 <= self.used_timeout <= 65535, f"used_timeout must be 1 to 65535, not {self.used_timeout!r}")
+        check(_is_power_of_2(self.used_bytes) and 256 <= self.used_bytes <= 1 << 20,
+              f"used_bytes must be a power of 2 from 256 to 1048576, not {self.used_bytes!r}")
         check(self.tags in (16, 32, 64, 128, 256), f"tags must be a power of 2 from 16 to 256, not {self.tags!r}")
         check(self.read_bytes in (128, 256, 512), f"read_bytes must be 128, 256 or 512, not {self.read_bytes!r}")
         check(4 <= self.reserved_tags <= self.tags // 2,
@@ -161,8 +164,8 @@ class NicConfig:
 PRESETS = {
     # Small enough for Icarus, and odd enough to hit every limit soon; the largest ring costs nothing here.
     "tiny": NicConfig(name="tiny", width=128, pairs=1, queue_size_max=32768, cache_descriptors=16, cache_elements=16,
-                      fetch_batch=8, used_batch=4, used_timeout=64, tags=32, read_bytes=256, reserved_tags=8,
-                      max_mtu=2000, tx_buffer=8192, rx_buffer=8192, flow_entries=64),
+                      fetch_batch=8, used_batch=4, used_timeout=64, used_bytes=2048, tags=32, read_bytes=256,
+                      reserved_tags=8, max_mtu=2000, tx_buffer=8192, rx_buffer=8192, flow_entries=64),
     "default": NicConfig(),
     "full": NicConfig(name="full", pairs=128, cache_descriptors=64, cache_elements=64),
 }

@@ -37,7 +37,7 @@ class Used(wiring.Component):
     Parameters
     ----------
     config : NicConfig
-        takes width, pairs, pair_bits, used_batch, used_timeout
+        takes width, pairs, pair_bits, used_batch, used_timeout, used_bytes
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Used(wiring.Component):
         self.width = config.width
         self.queue_bits = config.pair_bits
         self.queues = config.pairs
-        self.timeout = config.used_timeout
+        self.timeout, self.most_bytes = config.used_timeout, config.used_bytes
         self.shape = RunShape(config.width, config.used_batch)
         super().__init__({
             "in_order": In(1),
@@ -101,7 +101,7 @@ class Used(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         shape = self.shape
-        m.submodules.collector = collector = RunCollector(self.queue_bits, shape, self.timeout)
+        m.submodules.collector = collector = RunCollector(self.queue_bits, shape, self.timeout, self.most_bytes)
         m.submodules.runs = runs = Queue(collector.runs.signature.members["payload"].shape, 8)
         m.submodules.builder = builder = RunBuilder(self.width, self.queue_bits, shape)
         m.submodules.entries = entries = Memory(

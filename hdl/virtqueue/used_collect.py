@@ -18,8 +18,8 @@ class RunCollector(wiring.Component):
     """Appends each completion to its queue's run and closes runs.
 
     A run is closed when it is full (`used_batch` or Max_Payload_Size), at the ring's end, where the next slot would
-    begin a 4 KiB page, after a buffer of several slots, when nothing of the queue follows at once, and when its time
-    is up. The used position advances by the buffer's slots; slots skipped that way are in no run, so they are never
+    begin a 4 KiB page, after a buffer of several slots, when nothing of the queue follows at once, when `most_bytes`
+    have been written into its buffers, and when its time is up. The used position advances by the buffer's slots; slots skipped that way are in no run, so they are never
     written: the driver may own them again as soon as the used descriptor is visible.
 
     One completion every 2 cycles: in the first, the queue's state and configuration are read, in the second the next
@@ -29,8 +29,8 @@ class RunCollector(wiring.Component):
     With VIRTIO_F_IN_ORDER a run that begins with a `filled` buffer is *merged*: a single used descriptor at its first
     slot, of the buffer that ended the run, stands for all. So every buffer before that one counts as completely used;
     one that isn't `filled` ends the run. A merged run may be of any chains and pass the ring's end and pages; it is
-    closed at `MERGED` buffers or once it holds a quarter of the ring, so that the driver of a small ring has something
-    to do meanwhile. A run that begins with another buffer is as without the feature.
+    closed at `MERGED` buffers, at `most_bytes`, or once it holds a quarter of the ring, so that the driver of a small
+    ring has something to do meanwhile. A run that begins with another buffer is as without the feature.
 
     The buffers of a packet become visible together (VIRTIO 1.4, "Multi-buffer requests"): either its used descriptors
     are in one run, for which the run before is closed if need be, or that of its first buffer is held back and follows
@@ -42,6 +42,8 @@ class RunCollector(wiring.Component):
     shape : RunShape
     timeout : int
         cycles a run stays open
+    most_bytes : int
+        a power of 2: with the packet that brings its buffers to so many bytes written, a run ends
 
     Attributes
     ----------
@@ -71,10 +73,11 @@ class RunCollector(wiring.Component):
 
     MERGED = 64
 
-    def __init__(self, queue_bits, shape, timeout):
+    def __init__(self, queue_bits, shape, timeout, most_bytes):
         self.queue_bits = queue_bits
         self.shape = shape
         self.timeout = timeout
+        self.most_bytes = most_bytes
         super().__init__({
             "in_order": In(1),
             "completions": In(stream.Signature(Completion(queue_bits))),
@@ -96,10 +99,10 @@ class RunCollector(wiring.Component):
         m = Module()
         m.submodules.timer = self._timer = timer = RunTimer(self.queue_bits, self.timeout)
         m.submodules.plan = self._plan = plan = PacketPlan(self.queue_bits, self.shape.count)
-        # Of a queue's open run: where it begins; descriptors, buffers and slots in it. `position` is behind it.
+        # Of a queue's open run: where it begins; descriptors, buffers, slots, bytes in it. `position` is behind it.
         self._state_shape = data.StructLayout({
             "position": Position, "first": Position, "count": self.shape.count, "row": self.shape.row_bits + 1,
-            "merged": 1, "buffers": BUFFER_COUNT, "slots": 16})
+            "merged": 1, "buffers": BUFFER_COUNT, "slots": 16, "bytes": range(2 * self.most_bytes)})
         self._by_timer = by_timer = Signal()
         self._item = item = Signal(Completion(self.queue_bits))
         self._state = state = Signal(self._state_shape)
@@ -221,7 +224,7 @@ class RunCollector(wiring.Component):
             self._write.en.eq(self._step | self.initialise.valid),
         ]
         with m.If(close):
-            m.d.comb += [self._write.data.count.eq(0), self._write.data.buffers.eq(0), self._write.data.slots.eq(0)]
+            m.d.comb += [self._write.data[name].eq(0) for name in ("count", "buffers", "slots", "bytes")]
         with m.If(self.initialise.valid):
             m.d.comb += self._write.data.eq(self._initial())
 
@@ -249,6 +252,7 @@ class RunCollector(wiring.Component):
         forward = Signal(17)
         beyond = Signal(18)
         wraps = Signal()
+        bytes_now, heavy = self._weigh(m)
         at_page_end = (self._config.descriptors[4:12] + old.index[:8] + 1)[:8] == 0
         m.d.comb += [
             forward.eq(old.index + item.slots),
@@ -273,13 +277,24 @@ class RunCollector(wiring.Component):
                 after.merged.eq(merged),
                 after.buffers.eq(state.buffers + ~item.more),
                 after.slots.eq(Mux(plan.hold, 0, state.slots + item.slots)),
+                after.bytes.eq(bytes_now),
             ]
             with m.If(self._opens):
                 m.d.comb += after.first.eq(old)
             with m.If(plan.hold):
                 m.d.comb += close.eq(0)
             with m.Elif(merged):
-                m.d.comb += close.eq(~item.more & (self._enough | ~item.filled | ~item.behind))
+                m.d.comb += close.eq(~item.more & (self._enough | heavy | ~item.filled | ~item.behind))
             with m.Else():
                 m.d.comb += close.eq((count >= self._limit) | (item.slots != 1) | wraps | at_page_end
-                                     | (~item.more & (plan.held | ~item.behind)))
+                                     | (~item.more & (plan.held | heavy | ~item.behind)))
+
+    def _weigh(self, m):
+        """(bytes written into the run's buffers, this item's included, or at least `most_bytes`; whether it's those)"""
+        few = len(self._state.bytes) - 1
+        total, heavy = Signal(few + 1), Signal()
+        m.d.comb += [
+            total.eq(self._state.bytes[:few] + self._item.length[:few]),
+            heavy.eq(self._state.bytes[few] | total[few] | self._item.length[few:].any()),
+        ]
+        return Cat(total[:few], heavy), heavy

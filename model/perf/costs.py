@@ -72,10 +72,12 @@ class Costs:
 
     def _used_batch(self, direction):
         found = []
-        for s in self._scenarios:
+        for s, length in zip(self._scenarios, self.lengths.mean(axis=1) + NET_HEADER):
             most = min(s.card.used_batch, s.host.max_payload // DESCRIPTOR)
             if s.pattern.in_order and direction == "tx":
                 most = min(MERGED, s.pattern.ring // 4)
+            if direction == "rx":       # the packet that brings a run to so many bytes ends it
+                most = min(most, int(_ceil(s.card.used_bytes, length)))
             found.append(most if s.pattern.saturated else min(most, s.pattern.doorbell))
         return np.array(found)
 

@@ -33,6 +33,7 @@ class Card:
     fetch_batch: int = 16
     used_batch: int = 16
     used_timeout: int = 256
+    used_bytes: int = 8192
     tags: int = 256
     read_bytes: int = 512
     reserved_tags: int = 16

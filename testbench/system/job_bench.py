@@ -18,6 +18,7 @@ from testbench.system.load_scaling import ScatteredLoad
 from testbench.system.load_segments import SegmentLoad
 from testbench.system.record import Recorder
 
+ARRIVAL_NS = 50_000         # longer than a loaded card leaves the driver without frames; a card that stands still ends
 COALESCE_USECS = 100        # longer than so many packets take at any rate that is measured
 
 MEMORY_BYTES = 512 << 20    # as much as the buffers of the most queues take
@@ -68,20 +69,26 @@ async def measure(dut):
     if job["queues"] > 1:
         await load.teach()
     tasks = [bench.platform.spawn(begin(pair)) for begin in work for pair in range(job["queues"])]
+    receives = job["direction"] != "tx"
     await bench.platform.sleep(job["warm_up_ns"])
+    if receives:
+        await load.arrival(ARRIVAL_NS)
     statistics = bench.host.statistics
     statistics.restart(bench.env.now)
     before = list(load.sent), list(load.received)
     first = bench.env.now
     cpu = time.process_time()
     await bench.platform.sleep(job["window_ns"])
+    if receives:
+        await load.arrival(ARRIVAL_NS)
     cpu = time.process_time() - cpu
     if recorder:
         recorder.save(job["record"], first, bench.env.now)
-    result = {"cpu_seconds": cpu, "cycles": bench.env.now - first,
+    cycles = bench.env.now - first
+    result = {"cpu_seconds": cpu, "cycles": cycles, "window_ns": cycles * bench.env.period_ns,
               "sent": [now - then for now, then in zip(load.sent, before[0])],
               "received": [now - then for now, then in zip(load.received, before[1])],
-              "warm_up_ns": job["warm_up_ns"], "window_ns": job["window_ns"], "max_payload": bench.host.rules.mps,
+              "warm_up_ns": job["warm_up_ns"], "max_payload": bench.host.rules.mps,
               "max_read_request": bench.host.rules.mrrs, "pcie": statistics.report(bench.env.now)}
     for task in tasks:
         task.cancel()

@@ -32,6 +32,8 @@ class Load:
     ----------
     sent, received : list of int
         frames of each pair's flow on the wire, and in the driver's hands
+    arrived : event
+        set whenever frames have come into the driver's hands
     """
 
     def __init__(self, bench, nic, length, *, paired):
@@ -54,6 +56,7 @@ class Load:
         # before as many have come in. Enough of both for everything between driver and wire.
         self._ahead, self._lead = min(256, 48 + (32 << 10) // length), min(512, 96 + (64 << 10) // length)
         self._come_in = [bench.platform.event() for _ in range(pairs)]
+        self.arrived = bench.platform.event()
         bench.mac.on_frame.append(self._on_wire)
 
     async def set_up(self):
@@ -97,7 +100,14 @@ class Load:
             for frame in await self._nic.receive_many(pair=pair):
                 flow = self._check(frame, self.received)
                 self._come_in[flow].set()
+            self.arrived.set()
             self._feed()
+
+    async def arrival(self, timeout_ns):
+        """Until the next frames have come into the driver's hands, all that are seen at once. They come by the run, so
+        what is counted from one arrival to another is whole runs. Gives up after `timeout_ns`."""
+        self.arrived.clear()
+        await self._bench.platform.wait(self.arrived, timeout_ns)
 
     def _check(self, frame, counts):
         """Compare a frame with what its flow has next, and count it; returns the flow, which is the pair's number."""

@@ -15,7 +15,7 @@ from testbench.unit.used_bench import AVAIL, USED, Rig, burst, completion, make_
 @pytest.mark.parametrize("width, batch", [(128, 4), (256, 8), (512, 16), (512, 2)])
 def test_random(width, batch, seed):
     rng = random.Random(f"{width} {batch} {seed}")
-    config = make_config(width, pairs=5, batch=batch, timeout=20)
+    config = make_config(width, pairs=5, batch=batch, timeout=20, most_bytes=1024)
     ring_sizes = rng.sample([1, 2, 3, 5, 8, 13, 64, 300], 4) + [32768]
     bases = [0x1000 * (2 * n + 1) + rng.choice([0, 0xf80, 0x10]) + rng.choice([0, 1 << 36]) for n in range(4)]
     rig = Rig(config, [*zip(bases, ring_sizes), (1 << 40, 32768)], seed=seed, stall=rng.choice([0, 0.3, 0.7]),
@@ -25,7 +25,7 @@ def test_random(width, batch, seed):
         queue = rng.randrange(5)
         size = rig.rings[queue].size
         slots = rng.choice([1, 1, 1, 1, 1, 1, 2, 3, size, rng.randint(1, size)])
-        items.append(completion(queue, id, length=rng.choice([0, rng.getrandbits(32)]), slots=min(slots, size),
+        items.append(completion(queue, id, length=rng.getrandbits(rng.choice([0, 9, 32])), slots=min(slots, size),
                                 behind=rng.random() < 0.9))
     rig.put(items, stall=rng.choice([0, 0.5, 0.9]))
     rig.run()
@@ -66,6 +66,32 @@ def test_max_payload_cuts_below_the_batch():
     rig = Rig(make_config(batch=16), [(0x10000, 64)], max_payload=0)
     rig.put(burst(20))
     assert sizes(rig.run()) == [8, 8, 4]
+
+
+@pytest.mark.parametrize("lengths, expected", [
+    ([100] * 20, [8, 8, 4]),
+    ([1000] * 20, [5, 5, 5, 5]),
+    ([1024, 1024, 1024, 1024, 4095, 1, 4095, 0, 4096, 10], [4, 2, 3, 1]),
+    ([9026, 1 << 31, 4096, 8191, 1], [1, 1, 1, 1, 1]),
+])
+def test_bytes_end_a_run(lengths, expected):
+    """The packet that brings a run to 4 KiB ends it: however much comes behind, the driver hears of long packets
+    soon."""
+    rig = Rig(make_config(most_bytes=4096), [(0x10000, 64)])
+    items = [completion(0, n, length=length, behind=n != len(lengths) - 1) for n, length in enumerate(lengths)]
+    rig.put(items)
+    assert sizes(rig.run()) == expected
+    rig.check(items)
+
+
+def test_bytes_are_counted_by_queue():
+    rig = Rig(make_config(most_bytes=4096, timeout=400), [(0x10000, 64), (0x20000, 64)])
+    items = [completion(n % 2, n, length=(600, 2100)[n % 2], behind=1) for n in range(16)]
+    rig.put(items)
+    tlps = rig.run(settle=500)
+    assert [(rig.queue_of(tlp.address), len(tlp.slots)) for tlp in tlps] == [
+        (1, 2), (1, 2), (1, 2), (0, 7), (1, 2), (0, 1)]
+    rig.check(items)
 
 
 @pytest.mark.requirements("PKD-011")

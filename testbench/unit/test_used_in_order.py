@@ -22,7 +22,7 @@ def test_random(width, seed):
         queue = rng.choice([0, 1, 2, 3, 3, 3, 4, 4, 4, 4])
         size = ring_sizes[queue]
         slots = min(size, rng.choice([1, 1, 1, 1, 2, 3, rng.randint(1, size)]))
-        items.append(completion(queue, id, length=rng.choice([0, rng.getrandbits(32)]), slots=slots,
+        items.append(completion(queue, id, length=rng.getrandbits(rng.choice([0, 9, 9, 9, 32])), slots=slots,
                                 behind=rng.random() < 0.95, filled=rng.random() < [0.9, 0.5, 1, 0.8, 0.9][queue]))
     rig.put(items, stall=rng.choice([0, 0, 0.5]))
     rig.run()
@@ -38,6 +38,15 @@ def test_merged_runs(size, expected):
     rig.put(items)
     tlps = rig.run()
     assert rig.check(items) == expected and {tlp.bytes for tlp in tlps} == {8}
+
+
+@pytest.mark.parametrize("length, expected", [(10, [64, 36]), (1000, [5] * 20), (4096, [1] * 100)])
+def test_bytes_end_a_merged_run(length, expected):
+    rig = Rig(make_config(timeout=400, most_bytes=4096), [(0x10000, 1024)], in_order=1)
+    items = [completion(0, n, length=length, behind=n != 99, filled=1) for n in range(100)]
+    rig.put(items)
+    rig.run()
+    assert rig.check(items) == expected
 
 
 @pytest.mark.requirements("PKD-033")

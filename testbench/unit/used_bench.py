@@ -14,8 +14,8 @@ __all__ = ["AVAIL", "USED", "WRITE", "Rig", "burst", "completion", "make_config"
 WRITE, AVAIL, USED = 1 << 1, 1 << 7, 1 << 15
 
 
-def make_config(width=512, pairs=4, batch=8, timeout=40):
-    return NicConfig(width=width, pairs=pairs, used_batch=batch, used_timeout=timeout)
+def make_config(width=512, pairs=4, batch=8, timeout=40, most_bytes=1 << 20):
+    return NicConfig(width=width, pairs=pairs, used_batch=batch, used_timeout=timeout, used_bytes=most_bytes)
 
 
 def completion(queue, id, length=0, written=None, slots=1, behind=0, filled=0):

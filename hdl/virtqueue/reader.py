@@ -22,7 +22,8 @@ class Element(data.StructLayout):
 
 
 class Reader(wiring.Component):
-    """Serves the queues that have whole chains, in turn, an element every second cycle.
+    """Serves the queues that have whole chains, in turn, an element a cycle as far as they are there; a turn takes one
+    cycle more.
 
     A turn ends after `PACKETS` chains, or with the first chain after `BYTES` bytes, or when no chain may be
     begun. The next turn begins without a gap. A chain is begun when it is wholly in the cache or, since it might be
@@ -57,7 +58,7 @@ class Reader(wiring.Component):
     space : Out(Pulse)
         another half batch of slots is free
     elements : stream of Element out
-        straight from the cache's output register
+        straight from the cache's output register, which holds it until it is taken
     idle : Out(1)
         nothing is being read or waits to be taken
     """
@@ -99,13 +100,14 @@ class Reader(wiring.Component):
         m.submodules.emptied = memory = Memory(shape=shape, depth=1 << self.queue_bits, init=[])
         write, read, query = memory.write_port(), memory.read_port(domain="comb"), memory.read_port(domain="comb")
         queue, at, after = Signal(self.queue_bits), Signal(shape), Signal(shape)
+        follows = Signal()      # the element behind the one at hand is there
         m.d.comb += [
             run.init.eq(self.init), run.push.eq(self.arrived), run.again.payload.eq(queue),
             query.addr.eq(self.emptied_queue), self.emptied.eq(query.data.slot),
             read.addr.eq(run.o.payload),
             self.cache_queue.eq(queue), self.cache_slot.eq(at.slot), self.progress_queue.eq(queue),
             write.addr.eq(queue), write.data.eq(after), self.config_queue.eq(self.progress_queue),
-            self.begun.queue.eq(queue),
+            self.begun.queue.eq(queue), follows.eq(self.progress.slot != after.slot),
             after.slot.eq(at.slot + 1), after.chain.eq(at.chain + self.cache.last),
         ]
         # Chains and bytes of this turn. A turn that can't be ended when it should, because just then a chain arrived,
@@ -141,7 +143,10 @@ class Reader(wiring.Component):
                 with m.If(self.elements.ready):
                     m.next = "TURN"
             with m.State("TAKE"):
-                m.d.comb += self.elements.valid.eq(1)
+                m.d.comb += [
+                    self.elements.valid.eq(1),
+                    self.cache_slot.eq(after.slot), self.cache_enable.eq(self.elements.ready),
+                ]
                 with m.If(self.elements.ready):
                     m.d.comb += [write.en.eq(1), self.begun.valid.eq(self.cache.last)]
                     m.d.sync += [
@@ -151,7 +156,8 @@ class Reader(wiring.Component):
                     with m.If(~bytes[-1]):
                         m.d.sync += bytes.eq(bytes + Mux(self.cache.length >= self.BYTES, self.BYTES,
                                                          self.cache.length))
-                    m.next = "NEXT"
+                    with m.If(~follows):
+                        m.next = "NEXT"
                     with m.If(self.cache.last & (self.quiesce | ~self._ready(after))):
                         m.next = "TURN"
                     with m.Elif(self.cache.last & ((packets >= self.PACKETS - 1) | bytes[-1])):

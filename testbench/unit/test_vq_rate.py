@@ -42,7 +42,9 @@ def test_transmit(slots):
     assert host.fetched / host.fetch_count >= 8
     # The first fetches are small, until it is known that there is a backlog.
     steady = data[PACKETS // 2:]
-    assert (steady[-1] - steady[0]) / (len(steady) - 1) <= 2.1
+    print("cycles an element", (steady[-1] - steady[0]) / (len(steady) - 1))
+    # An element a cycle, and a cycle more in a turn of 16 chains or in a small batch.
+    assert (steady[-1] - steady[0]) / (len(steady) - 1) <= 1.2
 
 
 @pytest.mark.parametrize("slots, table", few(3, [(1, False), (2, False), (5, True), (1, True), (2, True)]))
@@ -64,9 +66,10 @@ def test_receive(slots, table):
     assert (writes[-slots] - writes[0]) / (packets - 1) <= slots + 1.1
 
 
-@pytest.mark.parametrize("latency", [137, 400])
-def test_transmit_tables(latency):
-    """Tables of two: 4 cycles a packet whatever the host takes, since so many are read at once."""
+@pytest.mark.parametrize("latency, cycles", [(137, 1.2), (400, 1.8)])
+def test_transmit_tables(latency, cycles):
+    """Tables of two: 2 cycles a packet as long as the cache has room for all that the host is asked for meanwhile, and
+    it has 256 elements."""
     host = host_with_backlog(Direction.TX, 2, 250, latency, table=True)
     host.run(lambda: len(times(host, "data")) == 500, limit=4000)
     data, table, tabled = times(host, "data"), times(host, "table"), times(host, "tabled")
@@ -75,4 +78,5 @@ def test_transmit_tables(latency):
     assert len(table) == 250
     assert data[0] - tabled[0] <= 9
     steady = data[250:]
-    assert (steady[-1] - steady[0]) / (len(steady) - 1) <= 2.1
+    print("cycles an element", (steady[-1] - steady[0]) / (len(steady) - 1))
+    assert (steady[-1] - steady[0]) / (len(steady) - 1) <= cycles

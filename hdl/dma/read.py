@@ -23,13 +23,14 @@ __all__ = ["ReadEngine"]
 
 
 class ReadEngine(wiring.Component):
-    """Reads host memory for many clients with as many requests outstanding as there are tags.
+    """Reads host memory for many clients with up to as many requests outstanding as there are tags.
 
     What transactions, pieces and order domains are is told in `hdl.dma.spec`; here is how they are served.
 
     - Pieces are cut into requests at every aligned block of min(read_bytes, Max_Read_Request_Size). Descriptor and
       event clients, the prompt ones, go before bulk clients, which also leave them the reserved tags. While a bulk
       client's transaction is open, the others go on; the prompt ones wait for each other's last pieces.
+    - A bulk client has no more under way than keeps the link busy, see `ReadWindow`.
     - Completions may come for different tags in any order, and in any portions.
     - A transaction is delivered when all of it and all older ones of its domain have ended, well or not, and its client
       has room. A transaction with `more` waits besides for every older one of its client, and those behind the part
@@ -182,7 +183,7 @@ class ReadEngine(wiring.Component):
         connect_stream(m, self._issue.unsent, completions.unsent)
         connect_stream(m, completions.write, self._slots.write)
         connect_stream(m, completions.late, self._tags.late)
-        for block in (timeout, self._order, self._rows):
+        for block in (timeout, self._order, self._rows, self._issue):
             connect_stream(m, completions.retired, block.retired)
         m.d.comb += [
             timeout.value.eq(self.completion_timeout), timeout.disable.eq(self.completion_timeout_disable),

@@ -8,7 +8,8 @@ from hdl.pcie.spec import MemoryRequest, TlpType
 from hdl.pcie.tags import TAGS_WITHOUT_EXTENDED
 from hdl.stream import Queue, RegisterSlice, TlpBeat
 
-from .read_records import GROUP, READ_CLIENTS, ReadOpened, ReadRequest
+from .read_records import GROUP, READ_CLIENTS, ReadOpened, ReadRequest, ReadRetired
+from .read_window import ReadWindow
 from .spec import ReadStatus
 
 __all__ = ["ReadIssue", "read_header"]
@@ -44,6 +45,8 @@ class ReadIssue(wiring.Component):
     are few because Extended Tag Field Enable is 0. While `discard`, requests take their tags but are not sent. Neither
     are those of no bytes.
 
+    `bulk` also waits while the `ReadWindow` isn't open.
+
     A packet that `bulk` reads in several transactions is a group, and so is what comes between two such packets; when
     all numbers of groups are in use, `bulk` waits for the oldest group to be delivered.
 
@@ -64,6 +67,7 @@ class ReadIssue(wiring.Component):
     initialise, index : In
     group : In(GROUP)
         group that is being delivered
+    retired : stream of `ReadRetired`, in, always ready
     requests : stream of `TlpBeat`, out
     opened : stream of `ReadOpened`, out, always ready
     unsent : stream of {tag, status}, out
@@ -78,6 +82,7 @@ class ReadIssue(wiring.Component):
             "usable": In(range(config.tags + 1)), "tag": In(config.tag_bits), "take": Out(1),
             "initialise": In(1), "index": In(config.tag_bits),
             "group": In(GROUP),
+            "retired": In(stream.Signature(ReadRetired(config.tag_bits), always_ready=True)),
             "requests": Out(stream.Signature(TlpBeat(config.width))),
             "opened": Out(stream.Signature(ReadOpened(config), always_ready=True)),
             "unsent": Out(stream.Signature(data.StructLayout({"tag": config.tag_bits, "status": ReadStatus}))),
@@ -89,6 +94,14 @@ class ReadIssue(wiring.Component):
         m.submodules.unsent = unsent = Queue(self.unsent.payload.shape(), _UNSENT_DEPTH + 2)
         request = Signal(self.prompt.payload.shape())
         sent = Signal()
+        m.submodules.window = self._window = window = ReadWindow(
+            self.config.tag_bits, self.config.read_bytes, self.config.tags * self.config.read_bytes)
+        m.d.comb += [
+            window.taken.valid.eq(self.take), window.taken.tag.eq(self.tag), window.taken.length.eq(request.length),
+            window.taken.bulk.eq(~self.prompt.valid),
+            window.retired.valid.eq(self.retired.valid), window.retired.tag.eq(self.retired.payload.tag),
+            window.retired.sent.eq(self.retired.payload.sent),
+        ]
         self._choose(m, request, sent, out.i.ready, unsent.level < _UNSENT_DEPTH)
 
         dwords = Signal(range(self.config.read_bytes // 4 + 1))
@@ -126,7 +139,7 @@ class ReadIssue(wiring.Component):
             sent.eq(~self.discard & (request.length != 0)),
             path.eq(Mux(sent, out_ready, unsent_ready) & ~self.initialise),
             self.prompt.ready.eq(path & (self.usable != 0)),
-            self.bulk.ready.eq(path & ~self.prompt.valid & ~waits & (self.usable > kept)),
+            self.bulk.ready.eq(path & ~self.prompt.valid & ~waits & (self.usable > kept) & self._window.open),
             self.take.eq((self.prompt.valid & self.prompt.ready) | (self.bulk.valid & self.bulk.ready)),
         ]
         with m.If(self.bulk.valid & self.bulk.ready & request.last):

@@ -18,9 +18,10 @@ class RunCollector(wiring.Component):
     """Appends each completion to its queue's run and closes runs.
 
     A run is closed when it is full (`used_batch` or Max_Payload_Size), at the ring's end, where the next slot would
-    begin a 4 KiB page, after a buffer of several slots, when nothing of the queue follows at once, when `most_bytes`
-    have been written into its buffers, and when its time is up. The used position advances by the buffer's slots; slots skipped that way are in no run, so they are never
-    written: the driver may own them again as soon as the used descriptor is visible.
+    begin a 4 KiB page, after a buffer of several slots, when nothing of the queue follows at once, with the packet that
+    brings its buffers to `most_bytes` written, and when its time is up. The used position advances by the buffer's
+    slots; slots skipped that way are in no run, so they are never written: the driver may own them again as soon as the
+    used descriptor is visible.
 
     One completion every 2 cycles: in the first, the queue's state and configuration are read, in the second the next
     state is computed and written. A closed run is offered in that second cycle. Waits while the queue's rows are full

@@ -49,8 +49,9 @@ class FetchContext(data.StructLayout):
 
     Fields: `index` ring position of the first descriptor (0 to 32767); `wrap` driver wrap counter of the whole batch
     (a batch never passes the ring's end); `epoch` counts, modulo 4, how often what was fetched ahead was thrown away;
-    `slot` cache slot of the first descriptor, modulo twice the cache; `count` descriptors asked for, 1 to 32; `told` a
-    doorbell told that all of them have been written (VIRTIO_F_NOTIFICATION_DATA).
+    `slot` cache slot of the first descriptor, modulo twice the cache; `count` descriptors asked for, 1 to 32; `told`
+    the chains that they belong to were complete before this read: a doorbell told so (VIRTIO_F_NOTIFICATION_DATA), or
+    an earlier read showed their heads.
     """
 
     def __init__(self):

@@ -34,7 +34,8 @@ class Fetch(wiring.Component):
     A doorbell that tells where the driver will go on (VIRTIO_F_NOTIFICATION_DATA) replaces all guessing: what lies
     before that position is fetched in the largest batches, and nothing beyond it. It counts as one without data if what
     it tells is no place in the ring or, which is found out later, lies inside a chain. Told of more than the ring
-    window holds, we fetch up to the window.
+    window holds, we fetch up to the window. What a report says was seen available tells in the same way; from there on
+    the queue goes on by guess.
 
     Parameters
     ----------
@@ -245,10 +246,10 @@ class Fetch(wiring.Component):
                           state.active & (state.under_way < most))),
         ]
         for level in range(self.batch_level + 1, self.most_level + 1):
-            with m.If(state.level == level):
+            with m.If((state.level == level) | state.telling):
                 m.d.comb += most.eq(1 << (level - self.batch_level))
         with m.If(~self._enabled):
-            m.d.comb += [after.kick.eq(0), after.active.eq(0), after.telling.eq(0)]
+            m.d.comb += [after.kick.eq(0), after.active.eq(0), after.telling.eq(0), after.seen.eq(0)]
         with m.Elif(state.telling & (size.beyond | ~size.ahead)):
             self._nothing_told(m, state, size, after, run)
         with m.Elif(~wanted):
@@ -265,7 +266,9 @@ class Fetch(wiring.Component):
     def _nothing_told(self, m, state, size, after, run):
         """All that was told is fetched; or it was nonsense, and the queue goes on as if the doorbell had no data."""
         dry = state.under_way == 0
-        with m.If(size.beyond | (dry & state.chain)):
+        with m.If(state.seen):
+            m.d.comb += [after.telling.eq(0), after.seen.eq(0), run.push.valid.eq(1)]
+        with m.Elif(size.beyond | (dry & state.chain)):
             m.d.comb += [
                 after.telling.eq(0), after.level.eq(LEAST_LEVEL), after.active.eq(state.chain), run.push.valid.eq(1),
             ]
@@ -277,7 +280,7 @@ class Fetch(wiring.Component):
         context = Signal(FetchContext())
         command = self.reads.payload
         # Unless this is all that was told, the next decision finds out whether there is reason for another.
-        more = state.active & ~(state.telling & size.reaches)
+        more = state.active & (~(state.telling & size.reaches) | state.seen)
         m.d.comb += [
             run.push.valid.eq(more), after.active.eq(more),
             context.index.eq(state.index), context.wrap.eq(state.wrap), context.epoch.eq(state.epoch),

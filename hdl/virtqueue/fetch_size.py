@@ -82,7 +82,7 @@ class FetchSize(wiring.Component):
             part.eq((1 << self.batch_level) - self.held.index[:self.batch_level]),
         ]
         for level in range(LEAST_LEVEL, self.batch_level):
-            with m.If(self.held.level == level):
+            with m.If((self.held.level == level) & ~self.held.telling):
                 m.d.comb += [batch.eq(1 << level), part.eq(1 << level)]
         ring, to_end = Signal(6), Signal(16)
         short, whole = Signal(), Signal()

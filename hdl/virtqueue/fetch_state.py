@@ -39,15 +39,16 @@ class FetchState(data.StructLayout):
     placed : the last change asked for gives such a place: where the queue was dry
     resumed : good ones have been found since
     asked : changes of the suppression under way, 0 to 2
-    telling : the last doorbell came with data: fetches end at `told`, and all that is there is known to be written
+    telling : fetches end at `told`, and all that is there is known to be written, as the last doorbell came with data
     told : where the driver will put its next descriptor
+    seen : it is not the doorbell that tells, but what was read before: beyond `told` fetches go on by guess
     """
 
     def __init__(self, slot_bits):
         super().__init__({
             "index": 15, "wrap": 1, "slot": slot_bits, "epoch": 2, "kick": 1, "active": 1, "chain": 1,
             "blocked": 1, "under_way": 5, "level": 4, "streak": 2, "suppressed": 1, "asked": 2,
-            "telling": 1, "told": Position, "placed": 1, "resumed": 1,
+            "telling": 1, "told": Position, "seen": 1, "placed": 1, "resumed": 1,
         })
 
     def initial(self):
@@ -122,12 +123,12 @@ class React(wiring.Component):
         """What is told goes forward only, as long as it is ahead of the fetches: doorbells of several processors may
         overtake each other. Nothing has to be guessed then, so the largest batches are right."""
         state, after, told = self.state, self.after, self.event.told
-        m.d.comb += [after.kick.eq(1), self.wake.eq(1), after.telling.eq(self.event.telling)]
+        m.d.comb += [after.kick.eq(1), self.wake.eq(1), after.telling.eq(self.event.telling | state.seen)]
         with m.If(self.event.telling):
-            m.d.comb += [after.active.eq(1), after.level.eq(self.most_level)]
+            m.d.comb += [after.active.eq(1), after.level.eq(self.most_level), after.seen.eq(0)]
             with m.If(~state.telling | ~state.active | is_ahead(told, state.told)):
                 m.d.comb += after.told.eq(told)
-        with m.Elif(state.telling):
+        with m.Elif(state.telling & ~state.seen):
             m.d.comb += after.level.eq(LEAST_LEVEL)
 
     def _full(self, m):
@@ -150,16 +151,17 @@ class React(wiring.Component):
 
     def _bad(self, m):
         """Back to the first bad descriptor. Everything under way belongs to the old epoch and will be dropped. Without
-        `active`, what was told is given up, too: the driver said so too early, and has to ring again."""
+        `active`, what was told is given up, too: the driver said so too early, and has to ring again. What was seen in
+        the old epoch tells from here on, unless a doorbell does."""
         state, after, report = self.state, self.after, self.event.report
-        resumed = Signal()
+        resumed, doorbell = Signal(), state.telling & ~state.seen
         m.d.comb += [
             after.index.eq(report.position.index),
             after.wrap.eq(report.position.wrap),
             after.slot.eq(report.slot),
             after.epoch.eq(state.epoch + 1),
             after.under_way.eq(0),
-            after.active.eq(report.chain | (state.telling & state.kick)),
+            after.active.eq(report.chain | (doorbell & state.kick)),
             after.chain.eq(report.chain),
             after.blocked.eq(0),
             after.streak.eq(0),
@@ -172,12 +174,19 @@ class React(wiring.Component):
         for level in range(2, self.batch_level):
             with m.If(report.count > (1 << level)):
                 m.d.comb += found.eq(level + 1)
-        with m.If(state.telling):
-            pass
-        with m.Elif(~state.active):
-            m.d.comb += after.level.eq(found)
-        with m.Elif(state.level > self.batch_level):
-            m.d.comb += after.level.eq(self.batch_level)
+        with m.If(~doorbell):
+            m.d.comb += [after.telling.eq(report.chain & (report.seen | state.seen)),
+                         after.seen.eq(report.chain & (report.seen | state.seen))]
+            with m.If(report.seen):
+                m.d.comb += after.told.eq(report.until)
+            with m.If(report.seen & report.on):
+                for level in range(LEAST_LEVEL, self.most_level + 1):
+                    with m.If(state.level == level):
+                        m.d.comb += after.level.eq(min(max(level, self.batch_level) + 1, self.most_level))
+            with m.Elif(~state.active):
+                m.d.comb += after.level.eq(found)
+            with m.Elif(state.level > self.batch_level):
+                m.d.comb += after.level.eq(self.batch_level)
         # A place once given serves for one doorbell: dry again elsewhere, the queue gives another. But not while one is
         # still on its way: that makes us look again, and find out then.
         with m.If(~self.wake & state.suppressed & (~state.placed | (resumed & (state.asked == 0)))):

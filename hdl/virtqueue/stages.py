@@ -34,12 +34,15 @@ class Report(data.StructLayout):
     """What a fetch brought, from `Receive` to `Fetch`.
 
     Fields: `queue`; `full` all descriptors were good, else `position` and `slot` are those of the first bad one, and
-    everything fetched from there on is thrown away; `chain` we stand inside a chain; `count` good ones.
+    everything fetched from there on is thrown away; `chain` we stand inside a chain; `count` good ones. `seen`, valid
+    without `full`: what was thrown away shows every head in front of `until` available, so that a chain that begins
+    there is complete in whatever is read from now on; `on` that was all that came, and not the end of what is
+    available.
     """
 
     def __init__(self, queue_bits, slot_bits):
         super().__init__({"queue": queue_bits, "full": 1, "chain": 1, "position": Position, "slot": slot_bits,
-                          "count": 6})
+                          "count": 6, "seen": 1, "until": Position, "on": 1})
 
 
 class Rewind(data.StructLayout):

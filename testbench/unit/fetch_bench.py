@@ -75,7 +75,10 @@ class Bench:
         await self.send(ctx, self.dut.reports, queue=queue, full=1, chain=chain, count=count)
         await ctx.tick().repeat(12)
 
-    async def bad(self, ctx, index, *, wrap=1, slot=None, chain=0, count=0, queue=0):
+    async def bad(self, ctx, index, *, wrap=1, slot=None, chain=0, count=0, queue=0, seen=None):
+        """With `seen` (index, wrap, on): what was thrown away shows what is available up to there."""
+        until = {"index": seen[0], "wrap": seen[1]} if seen else {}
         await self.send(ctx, self.dut.reports, queue=queue, full=0, chain=chain, count=count,
-                        position={"index": index, "wrap": wrap}, slot=index if slot is None else slot)
+                        position={"index": index, "wrap": wrap}, slot=index if slot is None else slot,
+                        seen=seen is not None, until=until, on=seen[2] if seen else 0)
         await ctx.tick().repeat(12)

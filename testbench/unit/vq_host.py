@@ -33,13 +33,14 @@ class Host(MemorySide, PacketSide, DriverSide):
     event_index, in_order : VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER
     indirect : VIRTIO_F_INDIRECT_DESC is negotiated
     merge : VIRTIO_NET_F_MRG_RXBUF is negotiated
+    flags_first : drivers write an element's flags before the rest of it
     long_packets, long_header : transmit: segmentation, VIRTIO_NET_F_HASH_REPORT are negotiated
     """
 
     def __init__(self, config, direction, sizes, *, seed, stall=0.2, latency=(5, 60), suppress=True, head_only=False,
                  shift=9, parts=8, notification_data=False, event_index=False, in_order=False, indirect=True,
-                 merge=False, long_packets=False, long_header=False):
-        self.config, self.direction, self.seed = config, direction, seed
+                 merge=False, long_packets=False, long_header=False, flags_first=False):
+        self.config, self.direction, self.seed, self.flags_first = config, direction, seed, flags_first
         self.dut = Engine(config, direction, suppress=suppress)
         self.rng = random.Random(seed)
         self.stall, self.latency = stall, latency
@@ -63,7 +64,7 @@ class Host(MemorySide, PacketSide, DriverSide):
     def begin(self, sizes, head_only=False):
         """A life from reset to reset: empty rings, nothing under way."""
         self.rings = [PackedRing(self.memory, 0x4000 + 0x2000 * n + 16 * n, AREAS + 4 * n, size, head_only=head_only,
-                                 event_index=self.event_index, in_order=self.in_order)
+                                 flags_first=self.flags_first, event_index=self.event_index, in_order=self.in_order)
                       for n, size in enumerate(sizes)]
         self.fetches = [[] for _ in sizes]
         self.beats = []

@@ -40,11 +40,13 @@ class MemorySide(StreamSide):
             return []
         read = self.rng.choice(heads)
         reads[read.queue].pop(0)
+        behind = bool(reads[read.queue])
         beat_bytes, status = self.config.bytes_per_beat, status(read.queue)
         pieces = range(0, read.length, beat_bytes)
         contents = [bytes(read.data[at:at + beat_bytes]) for at in pieces]
         return [{"data": int.from_bytes(content, "little"), "bytes": len(content), "first": at == 0,
-                 "last": at == pieces[-1], "queue": read.queue, "status": status, "context": read.context}
+                 "last": at == pieces[-1], "queue": read.queue, "status": status, "behind": behind,
+                 "context": read.context}
                 for at, content in zip(pieces, contents)]
 
     def _tables(self, ctx, now, taken):

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from testbench.unit.axis import axis_beats, send_beats
+from testbench.unit.few import few
 from testbench.unit.receive_bench import CAUSES, HEADER, Bench, beats_out, frame_of, packets_of, wire
 
 
@@ -149,7 +150,7 @@ def test_frames_while_not_live_are_dropped():
 
 
 @pytest.mark.parametrize("width", [128, 512])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", few(1, range(4)))
 def test_flush(width, seed):
     """A packet begun is finished, nothing else comes; afterwards the block works as after reset."""
     rng = random.Random(seed)

@@ -16,6 +16,8 @@ class Load:
     """Keeps rings as full as they can be kept with whole batches, and compares every frame with what it had to be.
 
     Each pair has a flow of its own (UDP ports), so that a card that steers by flow brings a pair's frames back to it.
+    Nothing comes from the wire before somebody receives, which is after every flow was sent once: a flow that the card
+    sees sent moves to another queue, and frames keep their order only on one.
     With both directions at once neither runs far ahead of the other: a packet is one out and one in, and the faster
     direction would starve the other.
 
@@ -42,6 +44,7 @@ class Load:
         self._bench, self._nic, self._paired = bench, nic, paired
         self._fed = [0] * pairs
         self._next_fed = 0
+        self._receives = False
         distinct = DISTINCT if pairs < 16 else 17
         self._frames = [[datagram(bench, pair, length) for _ in range(distinct)] for pair in range(pairs)]
         self._given = self._frames      # to the driver, in place of what leaves
@@ -95,6 +98,7 @@ class Load:
 
     async def receive(self, pair):
         """For ever: as many frames under way as there are buffers for, or as fit into the receive FIFO."""
+        self._receives = True
         self._feed()
         while True:
             for frame in await self._nic.receive_many(pair=pair):
@@ -137,7 +141,7 @@ class Load:
     def _on_wire(self, frame):
         self._check(frame.data, self.sent)
         self._bench.mac.captured.clear()
-        if self._paired:
+        if self._paired and self._receives:
             self._feed()
 
 

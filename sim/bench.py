@@ -122,9 +122,10 @@ class Bench:
         """(module, job) of a row."""
         if row.group == "latency":
             return "job_latency", {"frames": self.frames}
-        window = row.window(self._built[row.config][0], self.window_ns)
+        config = self._built[row.config][0]
+        window = row.window(config, self.window_ns)
         return "job_bench", {"direction": row.direction, "window_ns": window,
-                             "warm_up_ns": round(WARM_UP_NS * window / self.window_ns)}
+                             "warm_up_ns": row.warm_up(config, WARM_UP_NS * window / self.window_ns)}
 
     def effort(self, row):
         """How long the row is simulated, in ns; 0 if it was measured before."""
@@ -276,7 +277,7 @@ def main(arguments=None):
     out.write_text(json.dumps({"seed": options.seed,
                                "rows": throughput, "latency": latencies, "speed": speeds}, indent=1) + "\n")
     print(f"means over {window / 1e3:.0f} µs after {WARM_UP_NS / 1e3:.0f} µs of warm-up, both longer where "
-          f"{WINDOW_PACKETS} packets take longer at the bound; written to {out}")
+          f"{WINDOW_PACKETS} packets take longer at the bound, and with many queues; written to {out}")
     sizes = [row for row in throughput if row["group"] == "sizes"]
     if len({row["frame"] for row in sizes}) > 1:
         picture = RESULTS / "bench.png"

@@ -105,6 +105,14 @@ class Row:
         at_bound = WINDOW_PACKETS / len(segments) * 1e3 / self.bound(config, mps=256, mrrs=512).mpps
         return round(max(self.patience * window_ns, at_bound))
 
+    def warm_up(self, config, least_ns):
+        """How long before it is measured, in ns. Descriptors are read ahead, until the caches are full, one queue's
+        soon, but of many queues only after a while: until then all that they hold goes through twice, at the bound."""
+        if self.queues == 1:
+            return round(least_ns)
+        cached = self.queues * min(self.ring, config.cache_descriptors)
+        return round(max(least_ns, 2 * cached * 1e3 / self.bound(config, mps=256, mrrs=512).mpps))
+
     @property
     def base(self):
         """Name, without its preset, of the row whose rate this one's is compared with: one queue, the usual host, or no

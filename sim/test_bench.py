@@ -75,6 +75,17 @@ def test_the_bound_of_packets_to_be_segmented():
     assert POLICIES["plain"].segments_of(1514) is None
 
 
+def test_the_warm_up_of_many_queues():
+    """As many packets as all caches hold descriptors, twice, at 69.7 Mpps; a ring may be shorter than a cache."""
+    def warm_up(queues, config, ring=1024):
+        return Row(group="queues", direction="tx", queues=queues, ring=ring).warm_up(config, 20_000.0)
+    assert warm_up(1, NicConfig()) == 20_000
+    assert warm_up(8, NicConfig()) == pytest.approx(2 * 8 * 256 / 0.0697, rel=1e-3)
+    assert warm_up(8, NicConfig(), ring=64) == 20_000
+    full = NicConfig(cache_descriptors=64, pairs=128)
+    assert warm_up(128, full, ring=256) == pytest.approx(2 * 128 * 64 / 0.0697, rel=1e-3)
+
+
 def test_a_longer_header_costs_more():
     """8 bytes more to be carried, so the ratio to the bound is compared in place of the rate."""
     def bound(policy):

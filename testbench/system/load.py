@@ -56,8 +56,11 @@ class Load:
         beats = -(-length * 8 // bench.parameter("width"))
         self._most = min(self._ring - 2 * self._batch, max(1, rows // beats // pairs))
         # Both ways at once: frames that may come in before as many have gone out, and frames that may be made available
-        # before as many have come in. Enough of both for everything between driver and wire.
-        self._ahead, self._lead = min(256, 48 + (32 << 10) // length), min(512, 96 + (64 << 10) // length)
+        # before as many have come in. Enough of both for everything between driver and wire. The former are shared by
+        # all pairs, or the faster direction would use them up for longer than is measured; a batch is left to each, as
+        # frames of a pair leave by the run.
+        self._ahead = max(BATCH, min(256, 48 + (32 << 10) // length) // pairs)
+        self._lead = min(512, 96 + (64 << 10) // length)
         self._come_in = [bench.platform.event() for _ in range(pairs)]
         self.arrived = bench.platform.event()
         bench.mac.on_frame.append(self._on_wire)

@@ -39,3 +39,13 @@ def test_no_frame_comes_before_its_flow_is_known():
     with pytest.raises(TimeoutError):
         asyncio.run(load.receive(0))
     assert {frame[34:36] for frame in fed} == {frames[0][34:36] for frames in load._frames}
+
+
+@pytest.mark.parametrize("pairs, ahead", [(1, 256), (2, 128), (8, 32), (64, 32)])
+def test_what_may_come_before_as_much_was_sent(pairs, ahead):
+    """The lead of frames that come in is shared by the pairs: with many, it would last longer than the window."""
+    load, fed = _load(pairs, paired=True)
+    load._most = 1 << 20
+    with pytest.raises(TimeoutError):
+        asyncio.run(load.receive(0))
+    assert len(fed) == pairs * ahead

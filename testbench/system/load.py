@@ -4,7 +4,7 @@ import struct
 
 from testbench.driver.framing import TOGETHER
 
-__all__ = ["BATCH", "Load", "datagram"]
+__all__ = ["BATCH", "Arrivals", "Load", "datagram"]
 
 BATCH = 32              # frames per doorbell, and receive buffers given back at a time
 DISTINCT = 251          # frames sent in turn on a pair; a prime, so that they meet every ring position
@@ -12,7 +12,21 @@ PORT = 1024             # of the first flow
 HEADERS = 14 + 20 + 8   # Ethernet, IPv4, UDP
 
 
-class Load:
+class Arrivals:
+    """A load whose frames come into the driver's hands. `arrived` is an event that is set whenever some have."""
+
+    def __init__(self, platform):
+        self._platform = platform
+        self.arrived = platform.event()
+
+    async def arrival(self, timeout_ns):
+        """Until the next frames have come into the driver's hands, all that are seen at once. They come by the run, so
+        what is counted from one arrival to another is whole runs. Gives up after `timeout_ns`."""
+        self.arrived.clear()
+        await self._platform.wait(self.arrived, timeout_ns)
+
+
+class Load(Arrivals):
     """Keeps rings as full as they can be kept with whole batches, and compares every frame with what it had to be.
 
     Each pair has a flow of its own (UDP ports), so that a card that steers by flow brings a pair's frames back to it.
@@ -34,11 +48,10 @@ class Load:
     ----------
     sent, received : list of int
         frames of each pair's flow on the wire, and in the driver's hands
-    arrived : event
-        set whenever frames have come into the driver's hands
     """
 
     def __init__(self, bench, nic, length, *, paired):
+        super().__init__(bench.platform)
         pairs = len(nic.transmitters)
         self.sent, self.received = [0] * pairs, [0] * pairs
         self._bench, self._nic, self._paired = bench, nic, paired
@@ -62,7 +75,6 @@ class Load:
         self._ahead = max(BATCH, min(256, 48 + (32 << 10) // length) // pairs)
         self._lead = min(512, 96 + (64 << 10) // length)
         self._come_in = [bench.platform.event() for _ in range(pairs)]
-        self.arrived = bench.platform.event()
         bench.mac.on_frame.append(self._on_wire)
 
     async def set_up(self):
@@ -109,12 +121,6 @@ class Load:
                 self._come_in[flow].set()
             self.arrived.set()
             self._feed()
-
-    async def arrival(self, timeout_ns):
-        """Until the next frames have come into the driver's hands, all that are seen at once. They come by the run, so
-        what is counted from one arrival to another is whole runs. Gives up after `timeout_ns`."""
-        self.arrived.clear()
-        await self._bench.platform.wait(self.arrived, timeout_ns)
 
     def _check(self, frame, counts):
         """Compare a frame with what its flow has next, and count it; returns the flow, which is the pair's number."""

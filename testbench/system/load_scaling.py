@@ -4,7 +4,7 @@ import struct
 
 from model.offloads_hash import HashConfig, scaled_queue
 
-from .load import BATCH, datagram
+from .load import BATCH, Arrivals, datagram
 from .load_offload import ALL_TYPES
 
 __all__ = ["ScatteredLoad"]
@@ -13,7 +13,7 @@ FLOWS = 4096
 ADDRESSES_AT, PORTS_AT = 26, 34
 
 
-class ScatteredLoad:
+class ScatteredLoad(Arrivals):
     """Keeps the card as busy as it can be with received frames, each of a random flow: random addresses and ports. The
     table has as many entries for each pair; each frame is compared, on the queue and at the place where it had to come.
 
@@ -29,6 +29,7 @@ class ScatteredLoad:
 
     def __init__(self, bench, nic, length, *, paired):
         assert not paired, "frames only come"
+        super().__init__(bench.platform)
         pairs = len(nic.receivers)
         self.sent, self.received = [0] * pairs, [0] * pairs
         self._bench, self._nic, self._fed = bench, nic, 0
@@ -62,6 +63,7 @@ class ScatteredLoad:
                 number = self.received[pair]
                 assert frame == wanted[number % len(wanted)], f"frame {number} of queue {pair} is different"
                 self.received[pair] = number + 1
+            self.arrived.set()
             self._feed()
 
     async def transmit(self, pair):

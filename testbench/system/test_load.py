@@ -7,26 +7,32 @@ from types import SimpleNamespace
 import pytest
 
 from testbench.system.load import Load
+from testbench.system.load_scaling import ScatteredLoad
 
 
 class _Nic:
-    """Pairs with rings of 64; the first that receives gets no frames."""
+    """Pairs with rings of 1024, of which the driver gets `frames`, and then no more."""
 
     def __init__(self, pairs):
-        self.transmitters = [SimpleNamespace(ring=SimpleNamespace(size=64)) for _ in range(pairs)]
+        self.transmitters = [SimpleNamespace(ring=SimpleNamespace(size=1024)) for _ in range(pairs)]
+        self.receivers = self.transmitters
+        self.frames = []
 
     async def receive_many(self, *, pair):
-        raise TimeoutError
+        if not self.frames:
+            raise TimeoutError
+        frames, self.frames = self.frames, []
+        return frames
 
 
-def _load(pairs, *, paired):
+def _load(pairs, *, paired, kind=Load):
     """(load, frames that went to the wire)"""
     fed = []
     bench = SimpleNamespace(
         random=random.Random(1), manifest={"receive_fifo_bytes": 65536}, parameter={"width": 512}.__getitem__,
         platform=SimpleNamespace(event=asyncio.Event),
         mac=SimpleNamespace(on_frame=[], captured=[], send=fed.append))
-    return Load(bench, _Nic(pairs), 60, paired=paired), fed
+    return kind(bench, _Nic(pairs), 60, paired=paired), fed
 
 
 def test_no_frame_comes_before_its_flow_is_known():
@@ -49,3 +55,16 @@ def test_what_may_come_before_as_much_was_sent(pairs, ahead):
     with pytest.raises(TimeoutError):
         asyncio.run(load.receive(0))
     assert len(fed) == pairs * ahead
+
+
+@pytest.mark.parametrize("kind", [Load, ScatteredLoad])
+def test_arrivals_are_told(kind):
+    """The window of a row begins and ends with one."""
+    load, fed = _load(1, paired=False, kind=kind)
+    with pytest.raises(TimeoutError):
+        asyncio.run(load.receive(0))
+    assert not load.arrived.is_set()
+    load._nic.frames = fed[:3]
+    with pytest.raises(TimeoutError):
+        asyncio.run(load.receive(0))
+    assert load.arrived.is_set() and load.received == [3]

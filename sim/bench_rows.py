@@ -130,7 +130,7 @@ class Row:
 
     @property
     def has_ideal(self):
-        return self.group == "profiles" and self.queues == 1
+        return self.group == "profiles" and self.queues == 1 and self.frame == 64
 
     def ideal(self, config, packets, seed):
         """Mpps of an ideal device that delivers in order, with this one's tags and descriptor window."""
@@ -219,6 +219,8 @@ def _rows(quick):
     found += [Row(group="interrupts", direction=direction, policy="coalesced") for direction in DIRECTIONS]
     found += [Row(group="profiles", direction=direction, profile=profile)
               for profile, direction in product((USUAL, "e5-dram", "iommu-4k", "e3-tail"), DIRECTIONS)]
+    found += [Row(group="profiles", direction=direction, frame=1518, link=link, profile="e3-tail")
+              for link, direction in product(("gen3x8", "gen3x16"), DIRECTIONS)]
     found += [Row(group="profiles", direction=direction, profile=profile, queues=32, config="full", ring=256)
               for profile, direction in product((USUAL, "e3-tail"), DIRECTIONS)]
     found += [Row(group="tolerance", direction=direction, policy=policy, profile=profile)

@@ -32,7 +32,7 @@ TRIP = 250                              # its cycles
 LOOK_BYTES = 64                         # of the first fetch of a queue that was dry
 BY_ROWS = ("data_wire", "data_used", "wire_write")
 # Cycles for which a stage is held by each packet of a loaded card, and what they may be.
-TUNED = {"walk_tx": (2.0, 2.1, 2.2, 2.4), "walk_rx": (2.0, 2.1, 2.2, 2.4, 3.0), "store_table": (2.0, 3.0, 4.0),
+TUNED = {"walk_tx": (1.0, 1.1, 1.2, 1.4, 2.0), "walk_rx": (2.0, 2.1, 2.2, 2.4, 3.0), "store_table": (2.0, 3.0, 4.0),
          "walk_rx_chain": (6.0, 8.0, 10.0, 12.0, 13.0, 14.0, 14.2, 15.0, 16.0), "decide": (4.0, 6.0, 8.0, 12.0),
          "space": (0.0, 20.0, 30.0, 40.0, 45.0, 50.0, 55.0, 60.0, 70.0, 80.0, 100.0)}
 SMOOTH = (8.0, 12.0, 20.0, 40.0, 80.0)

@@ -179,8 +179,7 @@ class RunCollector(wiring.Component):
         return read.data
 
     def _second_cycle(self, m):
-        item, state, timer, plan = self._item, self._state, self._timer, self._plan
-        shape = self.shape
+        item, state, timer, plan, shape = self._item, self._state, self._timer, self._plan, self.shape
         count, place = Signal(shape.count), Signal(shape.count)
         after = Signal(self._state_shape)
         close, writes, taken = Signal(), Signal(), Signal()     # writes: there is an entry
@@ -250,9 +249,7 @@ class RunCollector(wiring.Component):
         ends with it."""
         item, state, size, plan = self._item, self._state, self._config.size, self._plan
         old, merged = state.position, Signal()
-        forward = Signal(17)
-        beyond = Signal(18)
-        wraps = Signal()
+        forward, beyond, wraps = Signal(17), Signal(18), Signal()
         bytes_now, heavy = self._weigh(m)
         at_page_end = (self._config.descriptors[4:12] + old.index[:8] + 1)[:8] == 0
         m.d.comb += [

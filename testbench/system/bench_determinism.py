@@ -6,7 +6,7 @@ from pathlib import Path
 from testbench.system.case import system_test
 
 RECORD = Path("cycles.json")        # in the folder of the run
-FRAMES = 16                         # each way; Icarus needs a second for a few
+FRAMES = 24                         # each way: more than the ring has; Icarus needs a second for a few
 
 
 @system_test(presets=(), timeout_us=4000)

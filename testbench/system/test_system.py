@@ -18,7 +18,7 @@ def _items():
                                    marks=[pytest.mark.requirements(*case.requirements)] if case.requirements else [])
 
 
-@pytest.mark.parametrize("module, name, preset, simulator", _items())
+@pytest.mark.parametrize("module, name, preset, simulator", list(_items()))
 def test_system(module, name, preset, simulator):
     if simulator == "icarus":
         try:

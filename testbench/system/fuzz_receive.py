@@ -1,0 +1,226 @@
+"""Random frames from the wire: each is dropped and counted, or delivered, as the functional card says it."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from model import formats
+from model.formats import Feature, RxCommand
+from model.offloads_hash import HashConfig
+from testbench.driver.framing import TOGETHER, Framing
+from testbench.driver.net import Nic
+from testbench.system.bench_offloads import random_config
+from testbench.system.fuzz_frames import WireFrames
+from testbench.system.fuzz_session import Disagreement, Session, draw_features
+
+__all__ = ["ReceiveSession"]
+
+F = Feature
+LIKELY = (F.NET_MRG_RXBUF, F.NET_MQ, F.NET_RSS, F.NET_HASH_REPORT, F.NET_GUEST_CSUM, F.NET_CTRL_VQ, F.NET_CTRL_RX)
+FLAT = 0.3          # of sessions that change nothing of the filters' state at the beginning
+# What the model counts → what the card does.
+DROPS = {"rx_runt": "receive.drop.bad", "rx_oversize": "receive.drop.oversize",
+         "rx_filtered": "receive.drop.filtered", "rx_buffer_too_small": "receive.drop.too_long_for_buffer"}
+DELIVERED = "receive.frames"
+OTHER_DROPS = ("receive.drop.overflow", "receive.drop.no_buffer", "receive.drop.disabled")
+
+
+class WholePackets:
+    """In the place of the driver's `ReceiveHeader`: packets as they were written, header and frame, unjudged."""
+
+    @staticmethod
+    def frame(data, queue, buffers=1):
+        return data
+
+
+@dataclass
+class Expected:
+    """What is to become of a frame: `counter` is of the card; `pair` gets `data`, if it is delivered."""
+    number: int
+    frame: bytes
+    bad: bool
+    counter: str
+    pair: int = 0
+    data: bytes = b""
+
+    def __str__(self):
+        header = self.data[:len(self.data) - len(self.frame)].hex()
+        fate = (f"delivered to pair {self.pair} behind {header}" if self.counter == DELIVERED
+                else f"counted by {self.counter}")
+        return f"frame {self.number}{' (marked bad)' if self.bad else ''} {self.frame.hex()}: expected {fate}"
+
+
+class ReceiveSession(Session):
+    """Batches of frames, as many as the card surely has room and buffers for; between them the driver changes its mind
+    about filters, steering and offloads."""
+    counted = (DELIVERED, *DROPS.values(), *OTHER_DROPS)
+
+    async def run(self, told):
+        """`told(number)` before each batch."""
+        await self._begin()
+        while self.number < self.end:
+            if self._rng.random() < 0.3:
+                await self._change()
+            if self.has(F.NET_MQ) and self._rng.random() < 0.15:
+                await self._teach()
+            told(self.number)
+            await self._exchange(await self._batch())
+        await self.stop()
+
+    async def _begin(self):
+        rng, mtu, features = self._rng, self._mtu, draw_features(self._rng, LIKELY)
+        merge = features >> F.NET_MRG_RXBUF & 1
+        buffer_bytes = rng.choice((32, 100, 128, 256, 700, 1536, 2048, 4096)) if merge else None
+        # Half of the ring holds the longest frame.
+        least = 2 * (-(-(mtu + 42) // buffer_bytes) if merge else 1)
+        cuts = sorted(rng.randrange(1, buffer_bytes or 1500) for _ in range(rng.choice((0, 0, 0, 1, 2, 5))))
+        framing = rng.choice((TOGETHER, Framing(tuple(cuts), rng.choice((0, 1, 7, 64)), rng.choice((0, 1, 3, 60)))))
+        most = max(least, rng.choice((4, 16, 33, 64, 128)))
+        await self.start(features, receive_buffer_bytes=buffer_bytes, receive_framing=framing,
+                         receive_buffers=most, queue_size=min(most * (len(framing.cuts) + 1) + rng.randrange(5), 1024))
+        for queue in (*self.nic.receivers, *self.twin.nic.receivers):
+            queue._header = WholePackets
+        self._buffers = min(len(queue._buffers) for queue in self.nic.receivers)
+        self._frames = WireFrames(rng, mtu)
+        self._held = None
+        if rng.random() > FLAT:
+            for _ in range(8):
+                await self._change()
+
+    # What the driver changes
+
+    async def _change(self):
+        rng, has, frames = self._rng, self.has, self._frames
+        changes = []
+        if has(F.NET_CTRL_RX):
+            changes += [self._set_mode, self._set_addresses]
+        if has(F.NET_CTRL_RX_EXTRA) and has(F.NET_CTRL_VQ):
+            changes += [self._set_extra_mode]
+        if has(F.NET_CTRL_VLAN):
+            changes += [self._set_vlan] * 3
+        if has(F.NET_CTRL_MAC_ADDR):
+            address = frames.address(0)
+            changes += [lambda: self.both(lambda nic: nic.set_mac(address), "MAC_ADDR_SET")]
+        if has(F.NET_MQ):
+            pairs = rng.randint(1, self.nic.options.pairs)
+            changes += [lambda: self.both(lambda nic: nic.set_pairs(pairs), "VQ_PAIRS_SET")]
+        if has(F.NET_RSS):
+            config = random_config(rng, self.nic.options.pairs)
+            changes += [lambda: self.both(lambda nic: nic.set_scaling(
+                config.table, types=config.types, key=config.key, unclassified=config.unclassified), "RSS_CONFIG")]
+        if has(F.NET_HASH_REPORT) and has(F.NET_CTRL_VQ):
+            hashes = HashConfig(rng.randrange(0x200), rng.randbytes(40))
+            changes += [lambda: self.both(lambda nic: nic.control.set_hashes(hashes.types, hashes.key), "HASH_CONFIG")]
+        if has(F.NET_CTRL_GUEST_OFFLOADS) and has(F.NET_CTRL_VQ):
+            on = [F.NET_GUEST_CSUM] if has(F.NET_GUEST_CSUM) and rng.random() < 0.7 else []
+            changes += [lambda: self.both(lambda nic: nic.control.set_guest_offloads(*on), "GUEST_OFFLOADS_SET")]
+        if has(F.NET_CTRL_VQ):
+            changes += [self._command]
+        if changes:
+            await rng.choice(changes)()
+
+    async def _set_mode(self):
+        mode, on = self._rng.choice((RxCommand.PROMISC, RxCommand.ALLMULTI)), self._rng.random() < 0.4
+        await self.both(lambda nic: nic.control.set_receive_mode(mode, on), mode.name)
+
+    async def _set_extra_mode(self):
+        extra = [mode for mode in RxCommand if mode > RxCommand.ALLMULTI]
+        mode, on = self._rng.choice(extra), self._rng.random() < 0.3
+        await self.both(lambda nic: nic.control.set_receive_mode(mode, on), mode.name)
+
+    async def _set_addresses(self):
+        rng, frames = self._rng, self._frames
+        tables = [frames.many_addresses(group) if rng.random() < 0.1 else
+                  rng.sample(frames.addresses[group::2], rng.randrange(7)) for group in (0, 1)]
+        await self.both(lambda nic: nic.control.set_addresses(*tables), "MAC_TABLE_SET")
+
+    async def _set_vlan(self):
+        vlan, on = self._rng.choice(self._frames.vlans), self._rng.random() < 0.8
+        await self.both(lambda nic: nic.control.set_vlan(vlan, on), "VLAN_ADD or VLAN_DEL")
+
+    async def _command(self):
+        """Any command of a class but MQ and STATS, of which the answer or what comes of it depends on time."""
+        rng = self._rng
+        kind, command = rng.choice((0, 1, 2, 3, 5, 6, 7, 9)), rng.randrange(8)
+        data = rng.randbytes(rng.choice((0, 1, 1, 2, 4, 6, 8, 12, rng.randrange(40))))
+        if rng.random() < 0.5:
+            data = bytes(len(data))
+        framing, room = Framing.random(rng, 2 + len(data)), rng.choice((0, 0, 8, 12))
+        await self.both(lambda nic: nic.control.execute(kind, command, data, answer_bytes=room, framing=framing),
+                        f"command {kind}.{command} {data.hex()} with room for {room} bytes and the ack")
+
+    async def _teach(self):
+        """Flows that come from some pair are to be received there."""
+        for _ in range(self._rng.choice((1, 4, 16))):
+            frame, pair = self._frames.next(self.nic.mac or bytes(6))[0], self._rng.randrange(self.nic.active_pairs)
+            if 14 <= len(frame) <= 1500:
+                self._frames.known.append(frame)
+                await self.both(partial(Nic.send, frame=frame, pair=pair), "send")
+        await self._bench.settle()
+        self.agree("frames sent", sorted(self.twin.sent), sorted(frame.data for frame in self._bench.mac.captured))
+        for pair in range(self.nic.active_pairs):
+            await self.both(partial(Nic.flush, pair=pair, timeout_ns=10_000), "flush")
+        self.twin.sent.clear()
+        self._bench.mac.captured.clear()
+
+    # Frames
+
+    async def _batch(self):
+        """Frames for which there is room whatever becomes of them, each with what is `Expected`."""
+        rng = self._rng
+        most = rng.choice((1, 16, 64, 64))
+        room, buffers = self._bench.manifest["receive_fifo_bytes"], [self._buffers // 2] * len(self.nic.receivers)
+        lanes = self._bench.parameter("width") // 8
+        batch = []
+        while len(batch) < most and self.number < self.end:
+            frame, bad = self._held or self._frames.next(self.twin.card.datapath.filter.mac)
+            stored = min(-(-len(frame) // lanes) + 1, 2100 // lanes) * lanes
+            needed = -(-(len(frame) + 20) // self.nic.receivers[0]._length)
+            if batch and (stored > room or needed > min(buffers)):
+                self._held = frame, bad
+                break
+            self._held = None
+            room -= stored
+            expected = await self._expect(frame, bad)
+            if expected.counter == DELIVERED:
+                buffers[expected.pair] -= needed
+            batch.append(expected)
+            self.number += 1
+        return batch
+
+    async def _expect(self, frame, bad):
+        expected = Expected(self.number, frame, bad, "receive.drop.bad")
+        if not bad:
+            counts = self.twin.card.counters
+            before = counts.copy()
+            self.twin.card.receive(frame)
+            cause, = (name for name in (*DROPS, "rx_frames") if counts[name] != before[name])
+            expected.counter = DROPS.get(cause, DELIVERED)
+            if cause == "rx_frames":
+                (expected.pair, expected.data), = [(pair, data) for pair, queue in enumerate(self.twin.nic.receivers)
+                                                   for data in await queue.take(None)]
+        if self.number == self._flip:
+            expected.counter, expected.data = DELIVERED, bytes(12) + frame
+        return expected
+
+    async def _exchange(self, batch):
+        bench = self._bench
+        for expected in batch:
+            bench.mac.send(expected.frame, bad=expected.bad)
+        await bench.settle()
+        wrong = await self.miscounted({name: sum(expected.counter == name for expected in batch)
+                                       for name in self.counted})
+        for pair, queue in enumerate(self.nic.receivers):
+            wanted = [expected for expected in batch if expected.counter == DELIVERED and expected.pair == pair]
+            self._compare(wanted, await queue.take(None), pair, wrong)
+        self.check_counters(wrong, f"frames {batch[0].number} to {batch[-1].number}")
+
+    def _compare(self, wanted, seen, pair, wrong):
+        header = formats.net_header_bytes(self._features)
+        for expected, data in zip(wanted, seen):
+            if data != expected.data:
+                same = "the frame" if data[header:] == expected.frame else data[header:].hex()
+                raise Disagreement(f"{expected}, seen {data[:header].hex()} and {same}")
+        if len(seen) < len(wanted):
+            raise Disagreement(f"{wanted[len(seen)]}, seen nothing more there; {wrong}")
+        if len(seen) > len(wanted):
+            raise Disagreement(f"pair {pair}: nothing more expected, seen {seen[len(wanted)].hex()}; {wrong}")

@@ -1,0 +1,215 @@
+"""Random chains and headers from the driver: what leaves the wire is what the functional card makes of them."""
+
+from dataclasses import dataclass, field
+
+from model import formats
+from model.formats import Feature, StatisticType, Status
+from testbench.driver.area import Area
+from testbench.system.fuzz_packets import Packets, TransmitPacket
+from testbench.system.fuzz_session import Disagreement, Session, draw_features
+
+__all__ = ["TransmitSession"]
+
+F = Feature
+LIKELY = (F.NET_CSUM, F.NET_HOST_TSO4, F.NET_HOST_TSO6, F.NET_HOST_USO, F.NET_MQ, F.NET_CTRL_VQ, F.INDIRECT_DESC)
+AREA = 1 << 20                  # bytes in which the elements of a batch lie
+BATCH_BYTES = 150_000
+INTERRUPT_NS = 100_000
+FRAMES, BYTES, MALFORMED, FAILED = ("transmit.frames", "transmit.bytes", "transmit.drop.malformed",
+                                    "transmit.drop.read_error")
+WILD = 0xdead_beef_0000         # nothing is there
+
+
+@dataclass
+class Sent:
+    """A packet of a batch, and the frames that are to leave."""
+    number: int
+    pair: int
+    packet: TransmitPacket
+    base: int
+    frames: list = field(default_factory=list)
+
+    def __str__(self):
+        return f"packet {self.number} on pair {self.pair}, {self.packet}"
+
+
+class TransmitSession(Session):
+    """Batches of packets on all pairs at once. The last one may be something that only a reset mends."""
+    counted = (FRAMES, BYTES, MALFORMED, FAILED)
+
+    async def run(self, told):
+        """`told(number)` before each batch."""
+        await self._begin()
+        ends_badly = self._rng.random() < 0.8
+        while self.number < self.end - ends_badly:
+            told(self.number)
+            await self._exchange(self._batch(self.end - ends_badly))
+        await self._check_statistics()
+        if ends_badly:
+            told(self.number)
+            await self._break()
+            self.number += 1
+        for area in self._areas:
+            area.close()
+        await self.stop()
+
+    async def _begin(self):
+        rng, features = self._rng, draw_features(self._rng, LIKELY)
+        await self.start(features, queue_size=rng.choice((4, 7, 16, 40, 64, 128)), receive_buffers=2,
+                         packet_bytes=60, buffer_slack=0)
+        self._areas = [Area(nic.host, AREA, "tx", align=4096) for nic in (self.nic, self.twin.nic)]
+        size = self.nic.transmitters[0].ring.size
+        self._packets = Packets(rng, header_bytes=formats.net_header_bytes(features),
+                                longest=self._bench.parameter("max_mtu") + 22, most=min(size, 40),
+                                tables=self.has(F.INDIRECT_DESC))
+        self._held = None
+
+    # Good and bad packets
+
+    def _batch(self, end):
+        """Packets for which the rings have room, none posted yet."""
+        rng, queues = self._rng, self.nic.transmitters[:self.nic.active_pairs]
+        most, batch, base = rng.choice((1, 16, 64, 100)), [], 0
+        free = [queue.ring.free for queue in queues]
+        while len(batch) < most and self.number < end:
+            pair, packet = self._held or (rng.randrange(len(queues)), self._packets.next())
+            slots = queues[pair].ring.slots(len(packet.elements), packet.table)
+            at, length, _ = packet.elements[-1]
+            if batch and (slots > free[pair] or base + at + length > min(AREA, BATCH_BYTES)):
+                self._held = pair, packet
+                break
+            self._held = None
+            free[pair] -= slots
+            batch.append(Sent(self.number, pair, packet, base))
+            base += at + length
+            self.number += 1
+        return batch
+
+    def _post(self, nic, area, sent):
+        """Make it available to one of the two, without a doorbell."""
+        taken, elements = 0, []
+        for at, length, writable in sent.packet.elements:
+            at += sent.base
+            area.view[at:at + length] = sent.packet.data[taken:taken + length]
+            elements.append((area.address + at if length else WILD + sent.number, length, writable))
+            taken += length
+        nic.transmitters[sent.pair].ring.add(elements, sent.number, indirect=sent.packet.table)
+
+    async def _exchange(self, batch):
+        bench, rng, counts = self._bench, self._rng, self.twin.card.counters
+        before = counts["tx_malformed"]
+        for sent in batch:
+            await self._foretell(sent)
+        for n, sent in enumerate(batch):
+            self._post(self.nic, self._areas[0], sent)
+            if rng.random() < 0.2 or n == len(batch) - 1:
+                for queue in self.nic.transmitters:
+                    await queue.kick()
+        await bench.settle()
+        self._take_back(batch)
+        seen = [frame.data for frame in bench.mac.captured]
+        bench.mac.captured.clear()
+        frames = [frame for sent in batch for frame in sent.frames]
+        wrong = await self.miscounted({FRAMES: len(frames), BYTES: sum(map(len, frames)),
+                                       MALFORMED: counts["tx_malformed"] - before})
+        self._compare(batch, seen, wrong)
+        self.check_counters(wrong, f"{batch[0]} (to {batch[-1].number})")
+
+    async def _foretell(self, sent):
+        """What the model makes of it."""
+        queue = self.twin.nic.transmitters[sent.pair]
+        self._post(self.twin.nic, self._areas[1], sent)
+        await queue.kick()
+        self.agree(f"{sent}: used by the model", [(sent.number, 0)], queue.ring.collect())
+        sent.frames, self.twin.sent[:] = self.twin.sent[:], []
+        if sent.number == self._flip:
+            sent.frames = [bytes([frame[0] ^ 1]) + frame[1:] for frame in sent.frames] or [sent.packet.data]
+
+    def _take_back(self, batch):
+        """Each buffer comes back once, with nothing written."""
+        for pair, queue in enumerate(self.nic.transmitters):
+            wanted = {sent.number: sent for sent in batch if sent.pair == pair}
+            for number, written in queue.ring.collect():
+                sent = wanted.pop(number)
+                if written:
+                    raise Disagreement(f"{sent}: expected to come back with nothing written, seen {written} bytes")
+            for sent in wanted.values():
+                raise Disagreement(f"{sent}: expected to come back used, seen not used")
+        for sent in batch:
+            taken = 0
+            for at, length, writable in sent.packet.elements:
+                at, data = at + sent.base, sent.packet.data[taken:taken + length]
+                taken += length
+                if writable and self._areas[0].view[at:at + length] != data:
+                    raise Disagreement(f"{sent}: expected to stay as it was, seen written")
+
+    def _compare(self, batch, seen, wrong):
+        """Frames of a pair leave in order; of several pairs those of one may come between those of others."""
+        wanted = [[(sent, frame) for sent in batch if sent.pair == pair for frame in sent.frames]
+                  for pair in range(len(self.nic.transmitters))]
+        for frame in seen:
+            heads = [left[0] for left in wanted if left]
+            if not heads:
+                raise Disagreement(f"packets {batch[0].number} to {batch[-1].number}: nothing more expected, seen "
+                                   f"{frame.hex()}; {wrong}")
+            found = next((left for left in wanted if left and left[0][1] == frame), None)
+            if found is None:
+                sent, expected = max(heads, key=lambda head: sum(a == b for a, b in zip(head[1], frame)))
+                raise Disagreement(f"{sent}: expected {expected.hex()}, seen {frame.hex()}; {wrong}")
+            found.pop(0)
+        for left in wanted:
+            for sent, frame in left:
+                raise Disagreement(f"{sent}: expected {frame.hex()}, seen nothing; {wrong}")
+
+    async def _check_statistics(self):
+        """Of each transmit queue, both have counted the same."""
+        if not (self.has(F.NET_DEVICE_STATS) and self.has(F.NET_CTRL_VQ)):
+            return
+        kinds = [kind for kind in (StatisticType.TX_CSUM, StatisticType.TX_GSO)
+                 if kind in await self.nic.control.statistic_types()]
+        wanted = {2 * pair + 1: [StatisticType.TX_BASIC, *kinds] for pair in range(len(self.nic.transmitters))}
+        expected, seen = [await nic.control.statistics(wanted) for nic in (self.twin.nic, self.nic)]
+        for index in wanted:
+            for name in expected[index]:
+                if name not in ("tx_notifications", "tx_interrupts"):
+                    self.agree(f"{name} of queue {index}, after {self.number} packets", expected[index][name],
+                               seen[index][name])
+
+    # What breaks the queue
+
+    async def _break(self):
+        """A list or a table that no driver may make: nothing is sent, and the device says that it needs a reset."""
+        rng, indirect = self._rng, self.has(F.INDIRECT_DESC)
+        size = self.nic.transmitters[0].ring.size
+        kinds = ["endless"] + (["length", "linked", "inside"] if indirect else ["not negotiated"])
+        kind, pair = rng.choice(kinds), rng.randrange(self.nic.active_pairs)
+        length = rng.choice((0, 8, 24, 16 * (size + 1)))
+        data = rng.randbytes(200)
+        for nic, area in ((self.nic, self._areas[0]), (self.twin.nic, self._areas[1])):
+            ring = nic.transmitters[pair].ring
+            head = ring.avail_index
+            area.view[:len(data)] = data
+            match kind:
+                case "endless":
+                    ring.add([(area.address, 100, False)] * size, indirect=False)
+                    ring._table["flags"] |= formats.DESC_NEXT
+                case "length":
+                    ring.add([(area.address, length, False)], indirect=False)
+                    ring._table["flags"][head] |= formats.DESC_INDIRECT
+                case "linked":
+                    ring.add([(area.address, 16, False)] * 2, indirect=False)
+                    ring._table["flags"][head] |= formats.DESC_INDIRECT
+                case "inside":
+                    ring.add([(area.address, 16, False)] * 2, indirect=False)
+                    ring._table["flags"][(head + 1) % size] |= formats.DESC_INDIRECT
+                case "not negotiated":
+                    ring.add([(area.address, 64, False)], indirect=False)
+                    ring._table["flags"][head] |= formats.DESC_INDIRECT
+            await nic.transmitters[pair].kick()
+        what = f"packet {self.number} on pair {pair}, {kind} of {length} in a ring of {size}"
+        self.agree(f"{what}: the model needs a reset", True, bool(await self.twin.nic.virtio.status()
+                                                                  & Status.NEEDS_RESET))
+        self.agree(f"{what}: interrupt", True, await self._bench.platform.wait(self.nic.config_changed, INTERRUPT_NS))
+        self.agree(f"{what}: status", await self.twin.nic.virtio.status(), await self.nic.virtio.status())
+        self.agree(f"{what}: frames", self.twin.sent, [frame.data for frame in self._bench.mac.captured])
+        self.agree(f"{what}: used", [], self.nic.transmitters[pair].ring.collect())

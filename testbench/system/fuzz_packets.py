@@ -24,6 +24,11 @@ class TransmitPacket:
     elements: list
     table: bool | None
 
+    @property
+    def capacity(self):
+        """Bytes that the device might write."""
+        return sum(length for _, length, writable in self.elements if writable)
+
     def __str__(self):
         cuts = " ".join(f"{length}{'w' * writable}" for _, length, writable in self.elements)
         return f"{self.data.hex()} in elements of [{cuts}]{' in a table' if self.table else ''}"

@@ -152,10 +152,10 @@ class ReceiveSession(Session):
         """Flows that come from some pair are to be received there."""
         for _ in range(self._rng.choice((1, 4, 16))):
             frame, pair = self._frames.next(self.nic.mac or bytes(6))[0], self._rng.randrange(self.nic.active_pairs)
-            if 14 <= len(frame) <= 1500:
+            if 14 <= len(frame) <= min(self._mtu, 1500) + 14:
                 self._frames.known.append(frame)
                 await self.both(partial(Nic.send, frame=frame, pair=pair), "send")
-        await self._bench.settle()
+        await self.settle()
         self.agree("frames sent", sorted(self.twin.sent), sorted(frame.data for frame in self._bench.mac.captured))
         for pair in range(self.nic.active_pairs):
             await self.both(partial(Nic.flush, pair=pair, timeout_ns=10_000), "flush")
@@ -184,6 +184,7 @@ class ReceiveSession(Session):
             if expected.counter == DELIVERED:
                 buffers[expected.pair] -= needed
             batch.append(expected)
+            self.tally[expected.counter] += 1
             self.number += 1
         return batch
 

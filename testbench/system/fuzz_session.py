@@ -1,5 +1,7 @@
 """A driver's life on the card and on its functional twin at once: what it negotiates, and how both are compared."""
 
+from collections import Counter
+
 from model import formats
 from model.formats import Feature
 from testbench.driver.options import REQUIRED
@@ -9,6 +11,9 @@ from testbench.system.fuzz_twin import Twin
 
 __all__ = ["Disagreement", "Session", "draw_features"]
 
+
+
+DOORBELL_NS = 2_000     # in which one arrives
 
 
 class Disagreement(AssertionError):
@@ -45,12 +50,14 @@ class Session:
     Attributes
     ----------
     number : of the next item
+    tally : Counter of what became of items, by the names of the card's counters, and of what else is worth telling
     counted : names of the card's counters that are compared
     """
     counted = ()
 
     def __init__(self, bench, mtu, rng, first, count, flip=None):
         self.number, self.end = first, first + count
+        self.tally = Counter()
         self._bench, self._mtu, self._rng, self._flip = bench, mtu, rng, flip
 
     def has(self, feature):
@@ -92,6 +99,11 @@ class Session:
         """Have `action(nic)`, a coroutine, done on both, with the same answer."""
         expected = await action(self.twin.nic)
         self.agree(what, expected, await action(self.nic))
+
+    async def settle(self):
+        """Until all that was asked for has had its consequences, though its doorbell may still be on its way."""
+        await self._bench.platform.sleep(DOORBELL_NS)
+        await self._bench.settle()
 
     async def counters(self):
         """The low halves of the card's counters, by name."""

@@ -15,6 +15,7 @@ LIKELY = (F.NET_CSUM, F.NET_HOST_TSO4, F.NET_HOST_TSO6, F.NET_HOST_USO, F.NET_MQ
 AREA = 1 << 20                  # bytes in which the elements of a batch lie
 BATCH_BYTES = 150_000
 INTERRUPT_NS = 100_000
+WIRE_NS = 5_000                 # in which another frame leaves, if there is one
 FRAMES, BYTES, MALFORMED, FAILED = ("transmit.frames", "transmit.bytes", "transmit.drop.malformed",
                                     "transmit.drop.read_error")
 WILD = 0xdead_beef_0000         # nothing is there
@@ -48,9 +49,8 @@ class TransmitSession(Session):
         if ends_badly:
             told(self.number)
             await self._break()
+            self.tally["resets needed"] += 1
             self.number += 1
-        for area in self._areas:
-            area.close()
         await self.stop()
 
     async def _begin(self):
@@ -63,6 +63,11 @@ class TransmitSession(Session):
                                 longest=self._bench.parameter("max_mtu") + 22, most=min(size, 40),
                                 tables=self.has(F.INDIRECT_DESC))
         self._held = None
+
+    async def stop(self):
+        await super().stop()
+        for area in self._areas:
+            area.close()
 
     # Good and bad packets
 
@@ -105,15 +110,23 @@ class TransmitSession(Session):
             if rng.random() < 0.2 or n == len(batch) - 1:
                 for queue in self.nic.transmitters:
                     await queue.kick()
-        await bench.settle()
+        await self.settle()
+        frames = [frame for sent in batch for frame in sent.frames]
+        await self._leave(len(frames))
         self._take_back(batch)
         seen = [frame.data for frame in bench.mac.captured]
         bench.mac.captured.clear()
-        frames = [frame for sent in batch for frame in sent.frames]
         wrong = await self.miscounted({FRAMES: len(frames), BYTES: sum(map(len, frames)),
                                        MALFORMED: counts["tx_malformed"] - before})
         self._compare(batch, seen, wrong)
         self.check_counters(wrong, f"{batch[0]} (to {batch[-1].number})")
+        self.tally.update({FRAMES: len(frames), MALFORMED: counts["tx_malformed"] - before})
+
+    async def _leave(self, count):
+        """Until `count` frames have left; a card that is idle may still have some for a slow wire."""
+        left = None
+        while len(self._bench.mac.captured) < count and left != (left := len(self._bench.mac.captured)):
+            await self._bench.platform.sleep(WIRE_NS)
 
     async def _foretell(self, sent):
         """What the model makes of it."""
@@ -131,7 +144,8 @@ class TransmitSession(Session):
             wanted = {sent.number: sent for sent in batch if sent.pair == pair}
             for number, written in queue.ring.collect():
                 sent = wanted.pop(number)
-                if written:
+                # One used descriptor may stand for several: those that it skips count as completely used.
+                if written and not (self.has(F.IN_ORDER) and written == sent.packet.capacity):
                     raise Disagreement(f"{sent}: expected to come back with nothing written, seen {written} bytes")
             for sent in wanted.values():
                 raise Disagreement(f"{sent}: expected to come back used, seen not used")

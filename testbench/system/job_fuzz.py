@@ -1,7 +1,8 @@
-"""A round of the fuzz inside the simulator: see sim/fuzz.py, which starts it."""
+"""A round of the fuzz inside the simulator: see sim/fuzz.py, which starts it and shows how far it is."""
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
 import cocotb
@@ -28,7 +29,7 @@ async def _run(bench, session, told):
             ended.set()
     task = platform.spawn(run())
     while not await platform.wait(ended, STANDS_NS):
-        assert session.number != before, f"nothing goes on any more, {STANDS_NS / 1e6} ms of simulated time long"
+        assert session.number != before, f"nothing goes on any more, for {STANDS_NS / 1e6} ms of simulated time"
         before = session.number
     await task
 
@@ -41,18 +42,19 @@ async def fuzz(dut):
     mtu = random.Random(f"{job['seed']} {job['round']}").choice(MTUS)
     bench = Bench(dut, options, {"mtu": mtu})
     await bench.start()
-    done = {"receive": 0, "transmit": 0}
-    progress = Path(job["progress"])
+    done, tally, progress = {part: 0 for part in SESSIONS}, Counter(), Path(job["progress"])
     for number in range(job["sessions"]):
-        for part, session in SESSIONS.items():
+        for part, kind in SESSIONS.items():
             first, end = (job[part] * n // job["sessions"] for n in (number, number + 1))
 
             def told(count, part=part):
                 done[part] = count
-                progress.write_text(json.dumps({**done, "part": part}))
+                progress.write_text(json.dumps({**done, "at": part}))
             if first < end:
                 rng = random.Random(f"{job['seed']} {job['round']} {part} {number}")
-                await _run(bench, session(bench, mtu, rng, first, end - first, job["flip"].get(part)), told)
+                session = kind(bench, mtu, rng, first, end - first, job["flip"].get(part))
+                await _run(bench, session, told)
                 told(end)
+                tally.update(session.tally)
     await bench.finish()
-    Path(job["result"]).write_text(json.dumps({**done, "ns": bench.platform.now()}))
+    Path(job["result"]).write_text(json.dumps({**done, "tally": tally, "ns": bench.platform.now()}))

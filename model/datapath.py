@@ -261,7 +261,9 @@ class Datapath:
         queue.begun.append([(chain, 0)])
         length = sum(element.length for element in chain.elements) - self._header_bytes
         try:
-            if any(element.writable for element in chain.elements) or not formats.ETHERNET_HEADER <= length <= LONGEST_PACKET:
+            if any(element.writable for element in chain.elements):
+                raise MalformedPacket("device-writable elements")
+            if not formats.ETHERNET_HEADER <= length <= LONGEST_PACKET:
                 raise MalformedPacket(f"{length} bytes")
             data, pair = chain.gather(self._memory), queue.index // 2
             frames = frames_of(data, data[self._header_bytes:], self._negotiated, self._max_frame)

@@ -103,8 +103,8 @@ def _summary(result):
     dropped = ", ".join(f"{count} {name.removeprefix(prefix)}" for name, count in sorted(result.items())
                         if name.startswith(prefix))
     return (f"card and model agree on {result['receive']} frames from the wire ({result['receive.frames']} delivered; "
-            f"dropped: {dropped}) and on {result['transmit']} packets from the driver ({result['transmit.frames']} frames "
-            f"sent, {result['transmit.drop.malformed']} packets dropped, {result['resets needed']} resets needed); "
+            f"dropped: {dropped}) and on {result['transmit']} packets from the driver ({result['transmit.frames']} "
+            f"frames sent, {result['transmit.drop.malformed']} dropped, {result['resets needed']} resets needed); "
             f"{result['ns'] / 1e6:.1f} ms of simulated time")
 
 

@@ -7,6 +7,7 @@ the model says, item by item.
 
 import argparse
 import json
+import random
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hdl.config import ConfigError
 from hdl.generate import configuration
+from model.link import LINKS
 
 from .compiled import environment_library
 from .rtl import TOP, verilog_of
@@ -28,6 +30,7 @@ __all__ = ["fuzz", "main", "rounds_of"]
 COUNT = 20_000
 ROUND = 1000            # frames, and packets, of a round, at most
 SESSIONS = 8            # of a round, in each direction
+LATENCIES = ("e5-warm", "e5-dram", "e5-remote", "iommu-4k", "2us", "zero")      # none that makes frames lose patience
 ITEMS = {"receive": "frame", "transmit": "packet"}
 
 
@@ -54,8 +57,10 @@ def fuzz(count, *, seed=1, only=None, flip=None, directory=None, progress=lambda
     library = str(environment_library("verilator"))
     total = Counter()
     for number in range(rounds_of(count)) if only is None else [only]:
+        rng = random.Random(f"{seed} {number}")
         settings = {
-            "manifest": str(verilog.with_suffix(".json")), "seed": seed * 10_000 + number, "compiled": library,
+            "link": rng.choice(LINKS), "profile": rng.choice(LATENCIES), "seed": seed * 10_000 + number,
+            "manifest": str(verilog.with_suffix(".json")), "compiled": library,
             "fuzz": {"seed": seed, "round": number, "sessions": SESSIONS, "flip": flip or {},
                      **{part: min(ROUND, count - number * ROUND) for part in ITEMS}}}
         done = sum(total[part] for part in ITEMS)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from model import formats
-from model.formats import Feature, RxCommand
+from model.formats import Feature, RxCommand, StatisticType
 from model.offloads_hash import HashConfig
 from testbench.driver.framing import TOGETHER, Framing
 from testbench.driver.net import Nic
@@ -16,12 +16,16 @@ __all__ = ["ReceiveSession"]
 
 F = Feature
 LIKELY = (F.NET_MRG_RXBUF, F.NET_MQ, F.NET_RSS, F.NET_HASH_REPORT, F.NET_GUEST_CSUM, F.NET_CTRL_VQ, F.NET_CTRL_RX)
-FLAT = 0.3          # of sessions that change nothing of the filters' state at the beginning
+FLAT = 0.3          # of sessions that begin without changing anything
 # What the model counts → what the card does.
-DROPS = {"rx_runt": "receive.drop.bad", "rx_oversize": "receive.drop.oversize",
-         "rx_filtered": "receive.drop.filtered", "rx_buffer_too_small": "receive.drop.too_long_for_buffer"}
-DELIVERED = "receive.frames"
-OTHER_DROPS = ("receive.drop.overflow", "receive.drop.no_buffer", "receive.drop.disabled")
+DELIVERED, BAD = "receive.frames", "receive.drop.bad"
+TOO_LONG, NO_BUFFER = "receive.drop.too_long_for_buffer", "receive.drop.no_buffer"
+CAUSES = {
+    "rx_frames": DELIVERED, "rx_runt": BAD, "rx_oversize": "receive.drop.oversize",
+    "rx_filtered": "receive.drop.filtered", "rx_not_live": "receive.drop.disabled", "rx_buffer_too_small": TOO_LONG}
+TIGHT = 0.2         # of sessions whose frames may need more buffers than there are
+LONGEST_STORED = 2100       # bytes that a frame takes until it is seen to be too long
+UNHEARD = 3         # frames that come when the driver is gone
 
 
 class WholePackets:
@@ -52,34 +56,42 @@ class Expected:
 class ReceiveSession(Session):
     """Batches of frames, as many as the card surely has room and buffers for; between them the driver changes its mind
     about filters, steering and offloads."""
-    counted = (DELIVERED, *DROPS.values(), *OTHER_DROPS)
+    counted = (*CAUSES.values(), NO_BUFFER, "receive.drop.overflow")
 
     async def run(self, told):
         """`told(number)` before each batch."""
         await self._begin()
-        while self.number < self.end:
+        live = self.end - min(self._rng.choice((0, 0, UNHEARD)), self.end - self.number)
+        while self.number < live:
             if self._rng.random() < 0.3:
                 await self._change()
             if self.has(F.NET_MQ) and self._rng.random() < 0.15:
                 await self._teach()
             told(self.number)
-            await self._exchange(await self._batch())
+            await self._exchange(await self._batch(live))
+        await self.check_statistics((StatisticType.RX_BASIC,), 0, ("rx_packets", "rx_bytes"))
         await self.stop()
+        if live < self.end:
+            await self._exchange(await self._batch(self.end))
 
     async def _begin(self):
         rng, mtu, features = self._rng, self._mtu, draw_features(self._rng, LIKELY)
         merge = features >> F.NET_MRG_RXBUF & 1
         buffer_bytes = rng.choice((32, 100, 128, 256, 700, 1536, 2048, 4096)) if merge else None
-        # Half of the ring holds the longest frame.
+        self._tight = bool(merge) and rng.random() < TIGHT
+        # If it is tight not even the whole ring may hold the longest frame, else half of it does.
         least = 2 * (-(-(mtu + 42) // buffer_bytes) if merge else 1)
         cuts = sorted(rng.randrange(1, buffer_bytes or 1500) for _ in range(rng.choice((0, 0, 0, 1, 2, 5))))
         framing = rng.choice((TOGETHER, Framing(tuple(cuts), rng.choice((0, 1, 7, 64)), rng.choice((0, 1, 3, 60)))))
         most = max(least, rng.choice((4, 16, 33, 64, 128)))
+        if self._tight:
+            framing, most = TOGETHER, rng.randint(max(2, least // 8), least // 2 + 1)
+        size = most * (len(framing.cuts) + 1) + (0 if self._tight else rng.randrange(5))
         await self.start(features, receive_buffer_bytes=buffer_bytes, receive_framing=framing,
-                         receive_buffers=most, queue_size=min(most * (len(framing.cuts) + 1) + rng.randrange(5), 1024))
+                         receive_buffers=most, queue_size=min(size, 1024))
         for queue in (*self.nic.receivers, *self.twin.nic.receivers):
             queue._header = WholePackets
-        self._buffers = min(len(queue._buffers) for queue in self.nic.receivers)
+        self._buffers, self._buffer_bytes = len(self.nic.receivers[0]._buffers), self.nic.receivers[0]._length
         self._frames = WireFrames(rng, mtu)
         self._held = None
         if rng.random() > FLAT:
@@ -157,25 +169,29 @@ class ReceiveSession(Session):
                 self._frames.known.append(frame)
                 await self.both(partial(Nic.send, frame=frame, pair=pair), "send")
         await self.settle()
-        self.agree("frames sent", self.twin.sent, [frame.data for frame in self._bench.mac.captured])
+        await self.leave(len(self.twin.sent))
+        self.agree(f"frames sent before frame {self.number}", self.twin.sent, [frame.data for frame in self._bench.mac.captured])
         await self.both(partial(Nic.flush, pair=pair, timeout_ns=10_000), "flush")
         self.twin.sent.clear()
         self._bench.mac.captured.clear()
 
     # Frames
 
-    async def _batch(self):
+    async def _batch(self, end):
         """Frames for which there is room whatever becomes of them, each with what is `Expected`."""
-        rng = self._rng
-        most = rng.choice((1, 16, 64, 64))
-        room, buffers = self._bench.manifest["receive_fifo_bytes"], [self._buffers // 2] * len(self.nic.receivers)
-        lanes = self._bench.parameter("width") // 8
+        rng, bench = self._rng, self._bench
+        most, lanes = rng.choice((1, 16, 64, 64)), bench.parameter("width") // 8
+        room = bench.manifest["receive_fifo_bytes"]
+        # Of the buffers given back last the card may know nothing yet, unless it is given time.
+        if self._tight:
+            await self.settle()
+        buffers = [self._buffers if self._tight else self._buffers // 2] * self.nic.options.pairs
         batch = []
-        while len(batch) < most and self.number < self.end:
+        while len(batch) < most and self.number < end:
             frame, bad = self._held or self._frames.next(self.twin.card.datapath.filter.mac)
-            stored = min(-(-len(frame) // lanes) + 1, 2100 // lanes) * lanes
-            needed = -(-(len(frame) + 20) // self.nic.receivers[0]._length)
-            if batch and (stored > room or needed > min(buffers)):
+            stored = min(-(-len(frame) // lanes) + 1, LONGEST_STORED // lanes) * lanes
+            needed = -(-(len(frame) + formats.net_header_bytes(self._features)) // self._buffer_bytes)
+            if batch and (stored > room or min(buffers) < needed <= self._buffers):
                 self._held = frame, bad
                 break
             self._held = None
@@ -189,16 +205,17 @@ class ReceiveSession(Session):
         return batch
 
     async def _expect(self, frame, bad):
-        expected = Expected(self.number, frame, bad, "receive.drop.bad")
-        if not bad:
+        expected = Expected(self.number, frame, bad, BAD)
+        if not bad or not self.nic.receivers:
             counts = self.twin.card.counters
             before = counts.copy()
             self.twin.card.receive(frame)
-            cause, = (name for name in (*DROPS, "rx_frames") if counts[name] != before[name])
-            expected.counter = DROPS.get(cause, DELIVERED)
-            if cause == "rx_frames":
+            expected.counter, = (counter for cause, counter in CAUSES.items() if counts[cause] != before[cause])
+            if expected.counter == DELIVERED:
                 (expected.pair, expected.data), = [(pair, data) for pair, queue in enumerate(self.twin.nic.receivers)
                                                    for data in await queue.take(None)]
+            if expected.counter == TOO_LONG and self.has(F.NET_MRG_RXBUF):
+                expected.counter = NO_BUFFER        # there are not enough of them
         if self.number == self._flip:
             expected.counter, expected.data = DELIVERED, bytes(12) + frame
         return expected

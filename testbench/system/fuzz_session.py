@@ -13,7 +13,9 @@ __all__ = ["Disagreement", "Session", "draw_features"]
 
 
 
+TIMED = {"tx_notifications", "tx_interrupts"}
 DOORBELL_NS = 2_000     # in which one arrives
+WIRE_NS = 5_000         # in which another frame leaves, if there is one
 
 
 class Disagreement(AssertionError):
@@ -105,6 +107,27 @@ class Session:
         await self._bench.platform.sleep(DOORBELL_NS)
         await self._bench.settle()
 
+    async def leave(self, count):
+        """Until `count` frames have left; a card that is idle may still have some for a slow wire."""
+        left = None
+        while len(self._bench.mac.captured) < count and left != (left := len(self._bench.mac.captured)):
+            await self._bench.platform.sleep(WIRE_NS)
+
+    async def check_statistics(self, kinds, direction, names=None, without=()):
+        """That both have counted the same of each queue, but for those of the pairs `without`: `names`, or all that
+        time has no part in. `kinds` are `StatisticType`s, `direction` is 0 or 1 as in the last bit of an index."""
+        if not (self.has(Feature.NET_DEVICE_STATS) and self.has(Feature.NET_CTRL_VQ)):
+            return
+        known = await self.nic.control.statistic_types()
+        wanted = {2 * pair + direction: [kind for kind in kinds if kind in known]
+                  for pair in range(len(self.nic.receivers)) if pair not in without}
+        if not wanted:
+            return
+        expected, seen = [await nic.control.statistics(wanted) for nic in (self.twin.nic, self.nic)]
+        for index, counts in expected.items():
+            for name in names or counts.keys() - TIMED:
+                self.agree(f"{name} of queue {index} before item {self.number}", counts[name], seen[index][name])
+
     async def counters(self):
         """The low halves of the card's counters, by name."""
         bench = self._bench
@@ -129,4 +152,6 @@ class Session:
 
 
 def show(value):
-    return value.hex() if isinstance(value, (bytes, bytearray)) else repr(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(show, value))}]"
+    return value.hex() if isinstance(value, bytes) else repr(value)

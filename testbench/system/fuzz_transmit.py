@@ -17,7 +17,6 @@ LIKELY = (F.NET_CSUM, F.NET_HOST_TSO4, F.NET_HOST_TSO6, F.NET_HOST_USO, F.NET_MQ
 AREA = 1 << 20                  # bytes in which the elements of a batch lie
 BATCH_BYTES = 150_000
 INTERRUPT_NS = 100_000
-WIRE_NS = 5_000                 # in which another frame leaves, if there is one
 FRAMES, BYTES, MALFORMED, FAILED = ("transmit.frames", "transmit.bytes", "transmit.drop.malformed",
                                     "transmit.drop.read_error")
 WILD = 0xdead_beef_0000         # nothing is there
@@ -49,7 +48,8 @@ class TransmitSession(Session):
         while self.number < self.end - ends_badly:
             told(self.number)
             await self._exchange(self._batch(self.end - ends_badly))
-        await self._check_statistics()
+        await self.check_statistics((StatisticType.TX_BASIC, StatisticType.TX_CSUM, StatisticType.TX_GSO), 1,
+                                    without=self._uncounted)
         if ends_badly:
             told(self.number)
             await self._break()
@@ -119,7 +119,7 @@ class TransmitSession(Session):
         await self.settle()
         frames = [frame for sent in batch for frame in sent.frames]
         unsure = any(sent.early for sent in batch)
-        await self._leave(math.inf if unsure else len(frames))
+        await self.leave(math.inf if unsure else len(frames))
         self._take_back(batch)
         seen = [frame.data for frame in bench.mac.captured]
         bench.mac.captured.clear()
@@ -129,12 +129,6 @@ class TransmitSession(Session):
         self._compare(batch, seen, wrong)
         self.check_counters(wrong, f"{batch[0]} (to {batch[-1].number})")
         self.tally.update({FRAMES: len(seen), MALFORMED: counts["tx_malformed"] - before})
-
-    async def _leave(self, count):
-        """Until `count` frames have left; a card that is idle may still have some for a slow wire."""
-        left = None
-        while len(self._bench.mac.captured) < count and left != (left := len(self._bench.mac.captured)):
-            await self._bench.platform.sleep(WIRE_NS)
 
     async def _foretell(self, sent):
         """What the model makes of it."""
@@ -198,20 +192,6 @@ class TransmitSession(Session):
             for sent, frame, is_early in frames:
                 if not is_early:
                     raise Disagreement(f"{sent}: expected {frame.hex()}, seen nothing; {wrong}")
-
-    async def _check_statistics(self):
-        """Of each transmit queue, both have counted the same."""
-        if not (self.has(F.NET_DEVICE_STATS) and self.has(F.NET_CTRL_VQ)):
-            return
-        kinds = [kind for kind in (StatisticType.TX_CSUM, StatisticType.TX_GSO)
-                 if kind in await self.nic.control.statistic_types()]
-        wanted = {2 * pair + 1: [StatisticType.TX_BASIC, *kinds] for pair in range(len(self.nic.transmitters))}
-        expected, seen = [await nic.control.statistics(wanted) for nic in (self.twin.nic, self.nic)]
-        for index in wanted:
-            for name in expected[index] if index // 2 not in self._uncounted else ():
-                if name not in ("tx_notifications", "tx_interrupts"):
-                    self.agree(f"{name} of queue {index}, after {self.number} packets", expected[index][name],
-                               seen[index][name])
 
     # What breaks the queue
 

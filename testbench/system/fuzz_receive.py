@@ -170,7 +170,8 @@ class ReceiveSession(Session):
                 await self.both(partial(Nic.send, frame=frame, pair=pair), "send")
         await self.settle()
         await self.leave(len(self.twin.sent))
-        self.agree(f"frames sent before frame {self.number}", self.twin.sent, [frame.data for frame in self._bench.mac.captured])
+        self.agree(f"frames sent before frame {self.number}", self.twin.sent,
+                   [frame.data for frame in self._bench.mac.captured])
         await self.both(partial(Nic.flush, pair=pair, timeout_ns=10_000), "flush")
         self.twin.sent.clear()
         self._bench.mac.captured.clear()

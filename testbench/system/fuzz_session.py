@@ -14,7 +14,6 @@ __all__ = ["Disagreement", "Session", "draw_features"]
 
 
 TIMED = {"tx_notifications", "tx_interrupts"}
-DOORBELL_NS = 2_000     # in which one arrives
 WIRE_NS = 5_000         # in which another frame leaves, if there is one
 
 
@@ -103,8 +102,8 @@ class Session:
         self.agree(what, expected, await action(self.nic))
 
     async def settle(self):
-        """Until all that was asked for has had its consequences, though its doorbell may still be on its way."""
-        await self._bench.platform.sleep(DOORBELL_NS)
+        """Until all that was asked for has had its consequences. A read does not overtake doorbells on their way."""
+        await self.nic.virtio.status()
         await self._bench.settle()
 
     async def leave(self, count):

@@ -29,7 +29,8 @@ __all__ = ["fuzz", "main", "rounds_of"]
 
 COUNT = 20_000
 ROUND = 1000            # frames, and packets, of a round, at most
-SESSIONS = 8            # of a round, in each direction
+SESSIONS = 8            # of a round, in each direction, at most
+SESSION = 25            # frames, or packets, of a session, at least
 LATENCIES = ("e5-warm", "e5-dram", "e5-remote", "iommu-4k", "2us", "zero")      # none that makes frames lose patience
 ITEMS = {"receive": "frame", "transmit": "packet"}
 
@@ -57,12 +58,12 @@ def fuzz(count, *, seed=1, only=None, flip=None, directory=None, progress=lambda
     library = str(environment_library("verilator"))
     total = Counter()
     for number in range(rounds_of(count)) if only is None else [only]:
-        rng = random.Random(f"{seed} {number}")
+        rng, items = random.Random(f"{seed} {number}"), min(ROUND, count - number * ROUND)
         settings = {
             "link": rng.choice(LINKS), "profile": rng.choice(LATENCIES), "seed": seed * 10_000 + number,
             "manifest": str(verilog.with_suffix(".json")), "compiled": library,
-            "fuzz": {"seed": seed, "round": number, "sessions": SESSIONS, "flip": flip or {},
-                     **{part: min(ROUND, count - number * ROUND) for part in ITEMS}}}
+            "fuzz": {"seed": seed, "round": number, "sessions": max(1, min(SESSIONS, items // SESSION)),
+                     "flip": flip or {}, **{part: items for part in ITEMS}}}
         done = sum(total[part] for part in ITEMS)
         result = _round(built, settings, directory, lambda count, done=done: progress(done + count))
         total.update({**{part: result[part] for part in ITEMS}, **result["tally"], "ns": round(result["ns"])})

@@ -51,7 +51,8 @@ class Packets:
 
     def next(self):
         rng = self._rng
-        header, frame = self._bound(*self._packet())
+        header, frame = self._packet()
+        header = self._garnish(header)
         header += rng.choice((bytes(self._header_bytes), rng.randbytes(self._header_bytes)))[len(header):]
         data = header + frame
         kind = rng.random()
@@ -63,6 +64,7 @@ class Packets:
         elif kind < 0.072:
             end = self._header_bytes + LONGEST_PACKET + rng.choice((-1, 0, 1, 4000))
             data = data[:end] + rng.randbytes(max(0, end - len(data)))
+        data = self._bound(data)
         elements = self._cut(len(data))
         if rng.random() < 0.03:
             written = rng.randrange(1, len(elements) + 1)
@@ -95,17 +97,23 @@ class Packets:
             header, frame = spoil(rng, header, frame)
         return header, frame
 
-    def _bound(self, header, frame):
-        """Of fields without meaning anything; and no more segments than can be looked at."""
+    def _garnish(self, header):
+        """Anything where fields have no meaning."""
         rng = self._rng
         flags, gso_type, hdr_len, gso_size, start, offset, buffers = struct.unpack("<BBHHHHH", header)
         if rng.random() < 0.3:
             hdr_len, buffers = rng.choice((0, 1, 14, 0xffff, rng.getrandbits(16))), rng.getrandbits(16)
         if rng.random() < 0.1:
             flags |= rng.randrange(256) & ~formats.NET_HDR_F_NEEDS_CSUM
-        if gso_size and gso_type:
-            gso_size = max(gso_size, len(frame) // MOST_SEGMENTS)
-        return struct.pack("<BBHHHHH", flags, gso_type, hdr_len, gso_size, start, offset, buffers), frame
+        return struct.pack("<BBHHHHH", flags, gso_type, hdr_len, gso_size, start, offset, buffers)
+
+    @staticmethod
+    def _bound(data):
+        """No more segments than leave the wire in a reasonable time."""
+        gso_size = int.from_bytes(data[4:6], "little")
+        if len(data) < 12 or not data[1] or not gso_size:
+            return data
+        return data[:4] + max(gso_size, len(data) // MOST_SEGMENTS).to_bytes(2, "little") + data[6:]
 
     def _cut(self, length):
         """Elements of `length` bytes anywhere in memory, some of them empty."""

@@ -17,6 +17,8 @@ LIKELY = (F.NET_CSUM, F.NET_HOST_TSO4, F.NET_HOST_TSO6, F.NET_HOST_USO, F.NET_MQ
 AREA = 1 << 20                  # bytes in which the elements of a batch lie
 BATCH_BYTES = 150_000
 INTERRUPT_NS = 100_000
+STILL_NS = 200_000              # in which another buffer comes back
+POLL_NS = 500
 FRAMES, BYTES, MALFORMED, FAILED = ("transmit.frames", "transmit.bytes", "transmit.drop.malformed",
                                     "transmit.drop.read_error")
 WILD = 0xdead_beef_0000         # nothing is there
@@ -117,10 +119,11 @@ class TransmitSession(Session):
                 for queue in self.nic.transmitters:
                     await queue.kick()
         await self.settle()
+        used = await self._used()
         frames = [frame for sent in batch for frame in sent.frames]
         unsure = any(sent.early for sent in batch)
         await self.leave(math.inf if unsure else len(frames))
-        self._take_back(batch)
+        self._take_back(batch, used)
         seen = [frame.data for frame in bench.mac.captured]
         bench.mac.captured.clear()
         counted = seen if unsure else frames
@@ -143,6 +146,20 @@ class TransmitSession(Session):
         if sent.number == self._flip:
             sent.frames = [bytes([frame[0] ^ 1]) + frame[1:] for frame in sent.frames] or [sent.packet.data]
 
+    async def _used(self):
+        """(number, bytes written) of the buffers of each pair that come back, until all have or none does any more: a
+        card that is idle may be about to look once more at a ring whose doorbell it has declined."""
+        rings, platform = [queue.ring for queue in self.nic.transmitters], self._bench.platform
+        used, last = [ring.collect() for ring in rings], platform.now()
+        while any(ring.in_flight for ring in rings) and platform.now() - last < STILL_NS:
+            await platform.sleep(POLL_NS)
+            for done, ring in zip(used, rings):
+                if more := ring.collect():
+                    done += more
+                    last = platform.now()
+        await self.settle()
+        return used
+
     def _early(self, packet):
         """Segments that may leave before it is seen that the packet is too long or has a device-writable element."""
         readable = sum(length for _, length, writable in packet.elements if not writable)
@@ -155,11 +172,11 @@ class TransmitSession(Session):
         except MalformedPacket:
             return []
 
-    def _take_back(self, batch):
+    def _take_back(self, batch, used):
         """Each buffer comes back once, with nothing written."""
-        for pair, queue in enumerate(self.nic.transmitters):
+        for pair, done in enumerate(used):
             wanted = {sent.number: sent for sent in batch if sent.pair == pair}
-            for number, written in queue.ring.collect():
+            for number, written in done:
                 sent = wanted.pop(number)
                 # One used descriptor may stand for several: those that it skips count as completely used.
                 if written and not (self.has(F.IN_ORDER) and written == sent.packet.capacity):

@@ -10,7 +10,7 @@ from testbench.driver.framing import TOGETHER, Framing
 from testbench.driver.net import Nic
 from testbench.system.bench_offloads import random_config
 from testbench.system.fuzz_frames import WireFrames
-from testbench.system.fuzz_session import Disagreement, Session, draw_features
+from testbench.system.fuzz_session import POLL_NS, STILL_NS, Disagreement, Session, draw_features
 
 __all__ = ["ReceiveSession"]
 
@@ -228,11 +228,24 @@ class ReceiveSession(Session):
         await bench.settle()
         wrong = await self.miscounted({name: sum(expected.counter == name for expected in batch)
                                        for name in self.counted})
-        seen = [await queue.take(None) for queue in self.nic.receivers]
+        wanted = [[expected for expected in batch if expected.counter == DELIVERED and expected.pair == pair]
+                  for pair in range(len(self.nic.receivers))]
+        seen = await self._received(wanted)
         for pair in range(len(seen)):
-            self._compare([expected for expected in batch if expected.counter == DELIVERED and expected.pair == pair],
-                          pair, seen, wrong)
+            self._compare(wanted[pair], pair, seen, wrong)
         self.check_counters(wrong, f"frames {batch[0].number} to {batch[-1].number}")
+
+    async def _received(self, wanted):
+        """Packets of each pair, until there are as many as in `wanted` or none comes any more."""
+        queues, platform = self.nic.receivers, self._bench.platform
+        seen, last = [await queue.take(None) for queue in queues], platform.now()
+        while any(map(lambda some, all: len(some) < len(all), seen, wanted)) and platform.now() - last < STILL_NS:
+            await platform.sleep(POLL_NS)
+            for packets, queue in zip(seen, queues):
+                if more := await queue.take(None):
+                    packets += more
+                    last = platform.now()
+        return seen
 
     def _compare(self, wanted, pair, seen, wrong):
         """Frames `wanted` of a pair with what was seen of all pairs; `wrong` is for the message."""

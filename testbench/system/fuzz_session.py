@@ -9,11 +9,13 @@ from testbench.driver.ring import RingStyle
 from testbench.system.feature_cover import FEATURES
 from testbench.system.fuzz_twin import Twin
 
-__all__ = ["Disagreement", "Session", "draw_features"]
+__all__ = ["POLL_NS", "STILL_NS", "Disagreement", "Session", "draw_features"]
 
 
 
 TIMED = {"tx_notifications", "tx_interrupts"}
+STILL_NS = 200_000      # in which another buffer comes back
+POLL_NS = 500
 WIRE_NS = 5_000         # in which another frame leaves, if there is one
 
 

@@ -8,7 +8,7 @@ from model.formats import Feature, GsoType, StatisticType, Status
 from model.offload import LONGEST_PACKET, MalformedPacket, frames_of
 from testbench.driver.area import Area
 from testbench.system.fuzz_packets import Packets, TransmitPacket
-from testbench.system.fuzz_session import Disagreement, Session, draw_features
+from testbench.system.fuzz_session import POLL_NS, STILL_NS, Disagreement, Session, draw_features
 
 __all__ = ["TransmitSession"]
 
@@ -17,8 +17,6 @@ LIKELY = (F.NET_CSUM, F.NET_HOST_TSO4, F.NET_HOST_TSO6, F.NET_HOST_USO, F.NET_MQ
 AREA = 1 << 20                  # bytes in which the elements of a batch lie
 BATCH_BYTES = 150_000
 INTERRUPT_NS = 100_000
-STILL_NS = 200_000              # in which another buffer comes back
-POLL_NS = 500
 FRAMES, BYTES, MALFORMED, FAILED = ("transmit.frames", "transmit.bytes", "transmit.drop.malformed",
                                     "transmit.drop.read_error")
 WILD = 0xdead_beef_0000         # nothing is there
@@ -147,8 +145,8 @@ class TransmitSession(Session):
             sent.frames = [bytes([frame[0] ^ 1]) + frame[1:] for frame in sent.frames] or [sent.packet.data]
 
     async def _used(self):
-        """(number, bytes written) of the buffers of each pair that come back, until all have or none does any more: a
-        card that is idle may be about to look once more at a ring whose doorbell it has declined."""
+        """(number, bytes written) of the buffers of each pair that come back, until all have or none does any more.
+        Though the card looks idle some may still be on their way."""
         rings, platform = [queue.ring for queue in self.nic.transmitters], self._bench.platform
         used, last = [ring.collect() for ring in rings], platform.now()
         while any(ring.in_flight for ring in rings) and platform.now() - last < STILL_NS:

@@ -3,40 +3,70 @@
 The device takes no time of its own and never waits for the link's bookkeeping. It has the card's resources: `tags`
 reads outstanding, each keeping its tag, and with it the storage of its answer, until the answer is delivered in order;
 and room for `window` descriptors per queue, from the moment they are asked for until they are taken; as many tags are
-set aside as that takes fetches. Reads take what `Latency` draws, and the link carries one packet after the other at its
+set aside as that takes fetches. Reads take what `trips` tells, and the link carries one packet after the other at its
 SPEC rate.
 """
 
 import heapq
 from collections import deque
+from itertools import cycle
 
-from model.latency import Latency
+from model.latency import NS_PER_BYTE, Latency
 from model.link import BATCH, Link, Traffic, link_bound
 
-__all__ = ["in_order_mpps"]
+__all__ = ["Drawn", "Seen", "in_order_mpps"]
 
 
-def in_order_mpps(direction, frame, *, profile, link="gen3x8", tags=256, window=256, policy=BATCH, packets=20_000,
-                  seed=1, mps=256, mrrs=512):
-    """Millions of packets per second of one queue pair in the steady state; of "both", in each direction.
+class Drawn:
+    """Round trips as `Latency` draws them."""
 
-    A packet is one descriptor, and one read if it is transmitted: frames of more than `mrrs` bytes are not modelled.
+    def __init__(self, profile, seed=1):
+        self._latency = Latency(profile, seed)
+
+    def fetch(self, length):
+        """ns of the next read of descriptors."""
+        return self._latency.round_trip(length)
+
+    data = fetch
+
+
+class Seen:
+    """Round trips that were drawn in a run for its reads of descriptors, `fetches`, and of packets, `data`, each in the
+    order of their arrival at the host; after the last they begin anew."""
+
+    def __init__(self, fetches, data):
+        self._fetches, self._data = cycle(fetches), cycle(data)
+
+    def fetch(self, length):
+        """ns of the next read of descriptors."""
+        return next(self._fetches) + max(0, length - 64) * NS_PER_BYTE
+
+    def data(self, length):
+        """ns of the next read of a packet."""
+        return next(self._data) + max(0, length - 64) * NS_PER_BYTE
+
+
+def in_order_mpps(direction, frame, *, trips, link="gen3x8", tags=256, window=256, policy=BATCH, packets=20_000,
+                  first=None, mps=256, mrrs=512):
+    """Millions of packets per second of one queue pair; of "both", in each direction.
+
+    They are counted over `packets` packets behind the `first` ones, a third of them if that isn't given. A packet is
+    one descriptor, and one read if it is transmitted: frames of more than `mrrs` bytes are not modelled.
     """
     if frame + 12 > mrrs:
         raise ValueError(f"frames of up to {mrrs - 12} bytes are one read, not {frame}")
-    latency = Latency(profile, seed)
     each = 1e3 / link_bound(Link(link, mps=mps), Traffic(direction, frame, policy, mps=mps, mrrs=mrrs))    # ns
-    sides = [_Side(name == "tx", latency, frame, each, window, policy.fetch)
+    sides = [_Side(name == "tx", trips, frame, each, window, policy.fetch)
              for name in (("tx", "rx") if direction == "both" else (direction,))]
     pool = _Tags(tags - len(sides) * (window // int(policy.fetch)))
-    warm_up = packets // 4
-    began = None
-    for number in range(packets):
+    first = packets // 3 if first is None else first
+    began = 0.0
+    for number in range(first + packets):
+        if number == first:
+            began = max(side.delivered for side in sides)
         for side in sides:
             side.step(number, pool)
-        if number == warm_up:
-            began = max(side.delivered for side in sides)
-    return (packets - 1 - warm_up) * 1e3 / (max(side.delivered for side in sides) - began)
+    return packets * 1e3 / (max(side.delivered for side in sides) - began)
 
 
 class _Tags:
@@ -56,9 +86,9 @@ class _Tags:
 class _Side:
     """One direction: descriptors fetched ahead, packets one by one."""
 
-    def __init__(self, transmit, latency, frame, each, window, batch):
+    def __init__(self, transmit, trips, frame, each, window, batch):
         self.delivered = 0.0        # the last packet
-        self._transmit, self._latency, self._frame, self._each = transmit, latency, frame, each
+        self._transmit, self._trips, self._frame, self._each = transmit, trips, frame, each
         self._batch = int(batch)
         self._fetches = window // self._batch
         self._taken = deque([0.0] * self._fetches)      # when the window's oldest batches were taken
@@ -69,11 +99,11 @@ class _Side:
         if number % self._batch == 0:
             # This batch was asked for when the one a window before it had been taken.
             asked = self._taken.popleft()
-            self._ready = max(self._ready, asked + self._latency.round_trip(16 * self._batch))
+            self._ready = max(self._ready, asked + self._trips.fetch(16 * self._batch))
         begin = self._ready
         if self._transmit:
             self._issued = max(tags.take(begin), self._issued)
-            arrives = self._issued + self._latency.round_trip(12 + self._frame)
+            arrives = self._issued + self._trips.data(12 + self._frame)
             self.delivered = max(self.delivered + self._each, arrives)
             tags.give(self.delivered)
             taken = self._issued

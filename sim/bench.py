@@ -80,6 +80,8 @@ class Bench:
         policy = POLICIES[row.policy]
         job = {"frame": row.frame - FCS, "ring": row.ring, "queues": row.queues, "features": policy.features,
                "layout": policy.cost.layout, "coalesce": policy.coalesce, "load": policy.load, **job}
+        if module == "job_bench" and row.has_ideal:
+            job["trips"] = True
         if policy.segment:
             job["segment"] = policy.segment
         settings = {"link": row.link, "profile": row.profile, "seed": self.seed, "bench": job}
@@ -139,7 +141,7 @@ class Bench:
         module, job = self._job(row)
         result, seconds = self._run(row, module, job)
         if row.group != "latency":
-            result = _figures(result, row, self._built[row.config][0], self.seed) | {"seconds": seconds}
+            result = _figures(result, row, self._built[row.config][0]) | {"seconds": seconds}
         return asdict(row) | result
 
     def speed(self, row):
@@ -150,7 +152,7 @@ class Bench:
         return measure_speed(run_once, self._built[row.config][2], RESULTS / "bench" / str(row) / "record.bin")
 
 
-def _figures(result, row, config, seed=1):
+def _figures(result, row, config):
     sent, received = sum(result["sent"]), sum(result["received"])
     packets = max(1, {"tx": sent, "rx": received, "both": min(sent, received)}[row.direction])
     pcie, window = result["pcie"], result["window_ns"]
@@ -160,7 +162,10 @@ def _figures(result, row, config, seed=1):
     up_seen, down_seen = row.formula_seen(sent, received, pcie, **sizes)
     budget = Link(row.link, mps=result["max_payload"]).spec_bytes(window)
     mpps = packets * 1e3 / window
-    ideal = row.ideal(config, packets, seed) if row.has_ideal else None
+    ideal = None
+    if row.has_ideal:
+        before = {"tx": result["before"][0], "rx": result["before"][1], "both": min(result["before"])}[row.direction]
+        ideal = row.ideal(config, result["trips"], before, packets)
     shares = [counts for counts in (result["sent"], result["received"]) if sum(counts)]
     return {
         "packets": packets, "warm_up_us": result["warm_up_ns"] / 1e3, "window_us": window / 1e3,

@@ -78,7 +78,8 @@ class HostCore:
         self._np_was_ready = True
         self._np_late = 0
         self._last_write = -math.inf
-        self.reads = ReadServer(memory, self.latency, self._answer, cycle_ns=cycle_ns, seed=moments_seed(seed))
+        self.reads = ReadServer(memory, self.latency, self._answer, cycle_ns=cycle_ns, seed=moments_seed(seed),
+                                trips=self.statistics.trips)
         self.requester = Requester(self.post, self.rules)
         # Downstream
         self._sequence = itertools.count()

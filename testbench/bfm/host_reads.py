@@ -105,13 +105,16 @@ class ReadServer:
         takes the completion `make()`, to be sent from cycle `ready` on; `last` is the one that ends `read`
     cycle_ns, seed
         length of a cycle; seed of the moments of sampling
+    trips : list
+        of (label, ns), to which what is drawn for each read is added
     """
 
-    def __init__(self, memory, latency, answer, *, cycle_ns, seed):
+    def __init__(self, memory, latency, answer, *, cycle_ns, seed, trips):
         self.memory = memory
         self.latency = latency
         self.answer = answer
         self.cycle_ns = cycle_ns
+        self.trips = trips
         self.outstanding = {}       # tag → Read
         self.lost = set()           # tags of reads that are never completed
         self.samples = []           # heap of (moment, sequence, Read, start, end)
@@ -140,7 +143,9 @@ class ReadServer:
         if read.fault == "drop":
             self.lost.add(tag)
             return read
-        trip = self.latency.round_trip(since_write=since_write * self.cycle_ns) / self.cycle_ns
+        drawn = self.latency.round_trip(since_write=since_write * self.cycle_ns)
+        self.trips.append((read.label, drawn))
+        trip = drawn / self.cycle_ns
         ready = max(start + trip + delay, arrival + 1)
         if read.fault in ("ur", "ca"):
             self.answer(ready, read, read.refuse, True)

@@ -41,9 +41,12 @@ class Statistics:
         host writes labelled "doorbell", device writes labelled "msix"
     in_flight, most_in_flight : int
         reads of the device that are outstanding, and the most there were
+    trips : list of (label, ns)
+        of every read that the host has begun to serve, in that order and since the beginning, what was drawn for it
     """
 
     def __init__(self):
+        self.trips = []
         self._starts = []
         self._ranges = []       # (address, end, name), ascending
         self.in_flight = 0

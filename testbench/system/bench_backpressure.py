@@ -13,14 +13,14 @@ NEVER_NS = 100_000
 async def stalls_everywhere(bench):
     """Every stream is stalled at random, on either side, while frames go round."""
     host, mac = bench.host, bench.mac
-    nic = await bench.nic(queue_size=32)
+    nic = await bench.nic(queue_size=64)     # of which the driver may hold 16 back
     for share in (0.2, 0.6):
         for n, sink in enumerate((host.rq, host.cc, mac.sink)):
             sink.stall(share, seed=bench.seed + n)
         for n, source in enumerate((host.cq, host.rc)):
             source.stall(share, seed=bench.seed + 10 + n)
         mac.source.stall(share, seed=bench.seed + 20)
-        frames = [bench.frame() for _ in range(30)] + [bench.frame(longest=90) for _ in range(30)]
+        frames = [bench.frame() for _ in range(24)] + [bench.frame(longest=90) for _ in range(24)]
         assert await echo(bench, nic, frames, batch=8) == frames
     for stream in (host.rq, host.cc, mac.sink, host.cq, host.rc, mac.source):
         stream.stall(0)

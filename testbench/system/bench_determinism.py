@@ -32,4 +32,5 @@ async def cycles_of_a_run(bench):
     await bench.clocks(256 - bench.env.now % 256)
     RECORD.write_text(json.dumps({
         "sent": [(frame.first, frame.last, len(frame.data)) for frame in bench.mac.captured], "received": seen,
-        "messages": nic.messages.counts, "end": bench.env.now, "pcie": bench.host.statistics.report(bench.env.now)}))
+        "messages": nic.messages.counts, "end": bench.env.now, "pcie": bench.host.statistics.report(bench.env.now),
+        "trips": bench.host.statistics.trips}))

@@ -90,9 +90,10 @@ def _random(name, count, **options):
 
 
 offloads = _random("offloads", 40, timeout_us=20_000)
-offloads_for_long = _random("offloads_for_long", 2500, timeout_us=800_000, long=True, simulators=("verilator",))
-offloads_at_512_bits = _random("offloads_at_512_bits", 300, presets=("default",), timeout_us=100_000, long=True,
-                               simulators=("verilator",))
+offloads_for_long = _random("offloads_for_long", 2500, timeout_us=800_000, long=True, once=True,
+                            simulators=("verilator",))
+offloads_at_512_bits = _random("offloads_at_512_bits", 300, presets=("default",), width=512, timeout_us=100_000,
+                               long=True, once=True, simulators=("verilator",))
 
 
 def stream_packets(rng, version, payload, segment):
@@ -122,7 +123,7 @@ def _stream(name, version, size, **options):
 
 tcp4_stream = _stream("tcp4_stream", 4, 200_000, timeout_us=20_000)
 tcp6_stream = _stream("tcp6_stream", 6, 100_000, timeout_us=20_000)
-tcp_stream_for_long = _stream("tcp_stream_for_long", 4, 5_000_000, timeout_us=200_000, long=True,
+tcp_stream_for_long = _stream("tcp_stream_for_long", 4, 5_000_000, timeout_us=200_000, long=True, once=True,
                               simulators=("verilator",))
 
 

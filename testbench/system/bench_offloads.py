@@ -175,17 +175,6 @@ async def no_scaling_unless_negotiated(bench):
         assert (pair, received, received.hash_report) == (0, frame, 0)
 
 
-@system_test("NET-085", "NET-086", "NET-103", "NET-164", presets=("default",), simulators=("verilator",), long=True,
-             timeout_us=400_000)
-async def offloads_of_very_many_frames(bench):
-    """20,000 frames, with a new configuration every 500."""
-    nic = await bench.nic(wanted=SCALING, pairs=bench.parameter("pairs"), queue_size=64)
-    for _ in range(40):
-        config = random_config(bench.random, bench.parameter("pairs"))
-        await scale(nic, config)
-        await expect(bench, nic, [some_frame(bench.random) for _ in range(500)], config)
-
-
 @system_test("NET-165", several_pairs=True, timeout_us=6000)
 async def scaled_frames_of_a_queue_in_reset_are_dropped(bench):
     """They are counted, and no other queue gets them; the other queues go on."""

@@ -8,7 +8,7 @@ import cocotb
 
 from model import formats
 from testbench.bfm.compiled.memory import WatchedMemory
-from testbench.driver.framing import HEADER_APART
+from testbench.driver.framing import Framing
 from testbench.driver.net import WANTED
 from testbench.system.bench import Bench
 from testbench.system.case import settings
@@ -22,6 +22,9 @@ ARRIVAL_NS = 50_000         # longer than a loaded card leaves the driver withou
 COALESCE_USECS = 100        # longer than so many packets take at any rate that is measured
 
 MEMORY_BYTES = 512 << 20    # as much as the buffers of the most queues take
+# Header and frame each on a boundary where neither requests nor completions are cut, as what is measured is not how a
+# driver places them.
+APART = Framing(cuts=(12,), gap=500)
 LOADS = {"plain": Load, "offloads": OffloadLoad, "scattered": ScatteredLoad}
 LONGEST_PACKET = 65_557     # to be cut in segments
 
@@ -32,7 +35,7 @@ def driver_options(job):
     options = {"refill_batch": BATCH, "buffer_slack": 0, "pairs": job["queues"],
                "wanted": WANTED | formats.feature_set(*(formats.Feature[name] for name in names))}
     if job["layout"] != "one":
-        options |= {"framing": HEADER_APART, "receive_framing": HEADER_APART}
+        options |= {"framing": APART, "receive_framing": APART, "buffer_slack": APART.gap}
     if "segment" in job:
         options["packet_bytes"] = LONGEST_PACKET
     return options
@@ -49,7 +52,7 @@ def load_of(bench, nic, job):
 @cocotb.test()
 async def measure(dut):
     """Load one direction or both, wait until it flows, and count for a while; with `record`, the ports' traffic goes
-    to that file."""
+    to that file, and with `trips` the result has what was drawn for each read of descriptors and of packets."""
     options = settings()
     job = options["bench"]
     mtu = 1500 if "segment" in job else max(1500, job["frame"] - 14)
@@ -88,8 +91,11 @@ async def measure(dut):
     result = {"cpu_seconds": cpu, "cycles": cycles, "window_ns": cycles * bench.env.period_ns,
               "sent": [now - then for now, then in zip(load.sent, before[0])],
               "received": [now - then for now, then in zip(load.received, before[1])],
-              "warm_up_ns": job["warm_up_ns"], "max_payload": bench.host.rules.mps,
-              "max_read_request": bench.host.rules.mrrs, "pcie": statistics.report(bench.env.now)}
+              "before": [sum(counts) for counts in before], "warm_up_ns": job["warm_up_ns"],
+              "max_payload": bench.host.rules.mps, "max_read_request": bench.host.rules.mrrs,
+              "pcie": statistics.report(bench.env.now)}
+    if job.get("trips"):
+        result["trips"] = {name: [ns for label, ns in statistics.trips if label == name] for name in ("ring", "tx")}
     for task in tasks:
         task.cancel()
     await bench.finish()

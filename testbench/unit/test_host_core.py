@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from model.latency import Profile
+from model.latency import Profile, fixed
 from testbench.bfm.host_rules import ProtocolError
 from testbench.bfm.tlp import (
     MessageCode,
@@ -28,6 +28,19 @@ def test_read_returns_memory_after_the_profiles_time():
     assert (tlp.tag, tlp.requester, tlp.byte_count, tlp.lower_address) == (5, DEVICE, 72, 0)
     assert tlp.payload == bytes(range(72))
     assert bench.core.idle
+
+
+def test_what_was_drawn_is_told():
+    bench = Bench(profile=fixed(400), seed=3)
+    bench.core.statistics.label(bench.base, 64, "ring")
+    bench.read(0, 64, tag=1)
+    bench.read(64, 64, tag=2)
+    bench.run(200)
+    bench.core.statistics.restart(200)
+    bench.read(0, 64, tag=1)
+    bench.run(200)
+    labels, drawn = zip(*bench.core.statistics.trips)
+    assert labels == ("ring", "other", "ring") and drawn == pytest.approx([400] * 3)
 
 
 def test_unaligned_read_and_bytes_not_asked_for():

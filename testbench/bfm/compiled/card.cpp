@@ -224,6 +224,9 @@ const char *card_taps(const char *top, const char **names, int count) {
 int64_t card_tap_count() { return card().taps.events.size(); }
 const TapEvent *card_tap_events() { return card().taps.events.data(); }
 
+int64_t card_trip_count() { return card().host.statistics.trips.size(); }
+const Trip *card_trips() { return card().host.statistics.trips.data(); }
+
 void card_clear_host() {
     Card &c = card();
     c.host.reset(c.cycle);

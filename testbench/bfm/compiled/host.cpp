@@ -119,7 +119,8 @@ void Host::arrive(Arrival arrival) {
 // Reads of the device
 
 void Host::serve(double arrival, double start, ReadPointer read) {
-    double trip = latency.round_trip((start - last_write_) * cycle_ns) / cycle_ns;
+    double ns = latency.round_trip((start - last_write_) * cycle_ns), trip = ns / cycle_ns;
+    statistics.trips.push_back({statistics.label_of(read->address), ns});
     double ready = std::max(start + trip, arrival + 1);
     double per_byte = latency.profile.per_byte / cycle_ns;
     int boundary = rcb64 ? LINE : rules.mps;

@@ -83,6 +83,7 @@ _FUNCTIONS = {
     "card_labels": (None, POINTER(RangeEntry), c_int, c_uint32), "card_counters": (c_void_p,),
     "card_taps": (c_char_p, c_char_p, POINTER(c_char_p), c_int), "card_tap_count": (c_int64,),
     "card_tap_events": (c_void_p,), "card_restart": (None, c_int64), "card_clear_host": (None,),
+    "card_trip_count": (c_int64,), "card_trips": (c_void_p,),
     "card_clear_mac": (None,), "card_cycle": (c_int64,), "card_outstanding": (c_int,), "card_waiting": (c_int,),
     "card_frames_sent": (c_int64,), "card_idle": (c_int,),
 }

@@ -29,6 +29,12 @@ struct Counters {
     int64_t read_sizes[LABELS][MOST_BYTES + 1], write_sizes[LABELS][MOST_BYTES + 1];
 };
 
+// A read that the host has begun to serve: what for, and how many ns were drawn for it.
+struct Trip {
+    int64_t label;
+    double ns;
+};
+
 struct Range {
     uint64_t address, end;
     int64_t label;
@@ -38,6 +44,7 @@ class Statistics {
 public:
     Counters counters = {};
     std::vector<Range> ranges;      // ascending
+    std::vector<Trip> trips;        // never forgotten
 
     void restart(int64_t cycle) {
         int64_t in_flight = counters.in_flight;

@@ -18,6 +18,7 @@ _COUNTERS = np.dtype([
     ("in_flight", "i8"), ("most_in_flight", "i8"), ("area", "i8"), ("changed", "i8"),
     ("up", "i8", (len(UP), LABELS, 3)), ("down", "i8", (len(DOWN), LABELS, 3)),
     ("read_sizes", "i8", (LABELS, SIZES)), ("write_sizes", "i8", (LABELS, SIZES))])
+_TRIP = np.dtype([("label", "i8"), ("ns", "f8")])
 
 
 class CompiledStatistics(Statistics):
@@ -62,6 +63,12 @@ class CompiledStatistics(Statistics):
     down = property(lambda self: self._counts(DOWN, "down"))
     read_sizes = property(lambda self: self._sizes("read_sizes"))
     write_sizes = property(lambda self: self._sizes("write_sizes"))
+
+    @property
+    def trips(self):
+        count = self._library.card_trip_count()
+        content = ctypes.string_at(self._library.card_trips(), count * _TRIP.itemsize) if count else b""
+        return [(self._names[label], ns) for label, ns in np.frombuffer(content, _TRIP).tolist()]
 
     def _counts(self, kinds, direction):
         found = defaultdict(Count)

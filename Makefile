@@ -11,8 +11,8 @@ SIM    ?= verilator
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: all run test campaign verilog regress waves timeline bench soak calibrate validate sweep synth requirements \
-        features mutate lint help clean setup
+.PHONY: all run test campaign verilog regress waves timeline bench soak fuzz calibrate validate sweep synth \
+        requirements features mutate lint help clean setup
 .DEFAULT_GOAL := all
 
 all: run  ## build the card, replay the sample capture through it both ways, print what it cost
@@ -47,6 +47,10 @@ bench: $(STAMP)  ## measure the RTL against the bounds; QUICK=1 for a subset; go
 
 soak: $(STAMP)  ## 200,000 packets (N=) with a driver that sleeps and wakes at random; SEED=
 	@$(BIN)/python -m sim.soak $(if $(N),--packets $(N)) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(STAMP)  ## 20,000 random frames and 20,000 random packets (N=), card against model; SEED=, ROUND= for one alone
+	@$(BIN)/python -m sim.fuzz $(if $(N),--count "$(N)") $(if $(SEED),--seed "$(SEED)") \
+	  $(if $(ROUND),--round "$(ROUND)")
 
 calibrate: $(STAMP)  ## measure on the RTL what the performance model takes as given; KNOWN=1 with the runs there are
 	@$(BIN)/python -m sim.calibrate $(if $(KNOWN),--known)

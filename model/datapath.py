@@ -54,6 +54,7 @@ class Datapath:
     interrupt : called with the vector of a queue whose driver wants to know of used buffers
     config : DeviceConfig
     clock : see Coalescing; then `step` is to be called now and then though it returned False
+    steering : makes a Steering of a number of pairs
 
     Attributes
     ----------
@@ -64,11 +65,12 @@ class Datapath:
     """
 
     def __init__(self, memory, counters, *, mtu, max_frame, rx_buffer, order, suppress, interrupt, config,
-                 pairs=1, clock=None):
+                 pairs=1, clock=None, steering=Steering):
         self._memory = memory
         self._counters = counters
         self._pairs = pairs
         self._clock = clock
+        self._make_steering = steering
         self._mtu = mtu
         self._max_frame = max_frame
         self._rx_buffer = rx_buffer
@@ -85,7 +87,7 @@ class Datapath:
         self._kicked = set()
         self._control = None
         self._coalescing = Coalescing(self._clock)
-        self.steering = Steering(self._pairs)
+        self.steering = self._make_steering(self._pairs)
         self.filter = ReceiveFilter(0, self._config.mac)
         self.statistics = Statistics(0, 0, None)
 
@@ -259,7 +261,9 @@ class Datapath:
         queue.begun.append([(chain, 0)])
         length = sum(element.length for element in chain.elements) - self._header_bytes
         try:
-            if chain.capacity or not formats.ETHERNET_HEADER <= length <= LONGEST_PACKET:
+            if any(element.writable for element in chain.elements):
+                raise MalformedPacket("device-writable elements")
+            if not formats.ETHERNET_HEADER <= length <= LONGEST_PACKET:
                 raise MalformedPacket(f"{length} bytes")
             data, pair = chain.gather(self._memory), queue.index // 2
             frames = frames_of(data, data[self._header_bytes:], self._negotiated, self._max_frame)

@@ -16,6 +16,7 @@ from model.datapath import Datapath
 from model.device_config import DeviceConfig
 from model.formats import CapType, Feature, Status
 from model.interrupts import Interrupts
+from model.steering import Steering
 from model.virtqueue import Position, QueueError
 
 __all__ = ["FunctionalNic", "NicParameters", "OFFERED", "OFFERED_ALL"]
@@ -72,6 +73,7 @@ class FunctionalNic:
     deferred : doorbells and frames only wake the card, and its owner calls `step`; else all work is done at once
     clock : clock() in nanoseconds, for the coalescing of notifications of a `deferred` card; without one, they are sent
         when there is nothing else to do
+    steering : makes a Steering of a number of pairs: a card may choose otherwise where the specification leaves it open
 
     Attributes
     ----------
@@ -81,7 +83,8 @@ class FunctionalNic:
     error : the QueueError that made the card need a reset, or None
     """
 
-    def __init__(self, memory, parameters=None, *, order=None, suppress=False, deferred=False, clock=None):
+    def __init__(self, memory, parameters=None, *, order=None, suppress=False, deferred=False, clock=None,
+                 steering=Steering):
         self.parameters = p = parameters or NicParameters()
         self.memory = memory
         self.counters = Counter()
@@ -106,7 +109,7 @@ class FunctionalNic:
         self.interrupts = Interrupts(vectors, self.config, self._send_message)
         self.datapath = Datapath(memory, self.counters, pairs=p.pairs, mtu=p.mtu, max_frame=p.max_frame,
                                  rx_buffer=p.rx_buffer, order=order, suppress=suppress, clock=clock,
-                                 interrupt=self.interrupts.used_buffer, config=self.device_config)
+                                 steering=steering, interrupt=self.interrupts.used_buffer, config=self.device_config)
         self.common = CommonConfig(queues=queues, queue_size_max=p.queue_size_max, vectors=vectors, offered=p.offered,
                                    reset=self._quiet, live=self._live, queue_reset=self._reset_queue,
                                    queue_live=self._enable_queue, reset_reads=p.reset_reads, cookie=p.cookie)

@@ -68,7 +68,7 @@ def test_a_frame_out_and_a_frame_in():
 
 @pytest.mark.parametrize("elements", [
     [(0, 12 + 13, 0)], [(0, 12, 0)], [(0, 3, 0)], [(0, 12 + 9023, 0)], [(0, 12 + 60, WRITE)],
-    [(0, 12 + 60, NEXT), (0, 1, WRITE)], [(0, 5, NEXT | WRITE), (0, 12 + 60, 0)]])
+    [(0, 12 + 60, NEXT), (0, 1, WRITE)], [(0, 12 + 60, NEXT), (0, 0, WRITE)], [(0, 5, NEXT | WRITE), (0, 12 + 60, 0)]])
 def test_a_transmit_buffer_without_a_legal_frame_comes_back(elements):
     bench = Bench()
     bench.publish(1, *elements)

@@ -12,7 +12,6 @@ from testbench.system.fuzz_twin import Twin
 __all__ = ["POLL_NS", "STILL_NS", "Disagreement", "Session", "draw_features"]
 
 
-
 TIMED = {"tx_notifications", "tx_interrupts"}
 STILL_NS = 200_000      # in which another buffer comes back
 POLL_NS = 500

@@ -65,8 +65,7 @@ class TransmitSession(Session):
         size = self.nic.transmitters[0].ring.size
         self._longest = self._bench.parameter("max_mtu") + 22
         self._packets = Packets(rng, header_bytes=formats.net_header_bytes(features), longest=self._longest,
-                                most=min(size, 40),
-                                tables=self.has(F.INDIRECT_DESC))
+                                most=min(size, 40), tables=self.has(F.INDIRECT_DESC))
         self._held = None
         self._uncounted = set()         # pairs of which the model can't tell how many frames have left
 

@@ -22,8 +22,8 @@ ARRIVAL_NS = 50_000         # longer than a loaded card leaves the driver withou
 COALESCE_USECS = 100        # longer than so many packets take at any rate that is measured
 
 MEMORY_BYTES = 512 << 20    # as much as the buffers of the most queues take
-# Header and frame each on a boundary where neither requests nor completions are cut, as what is measured is not how a
-# driver places them.
+# Header and frame each begin where requests and completions are cut anyway: how a driver places them is not what is
+# measured.
 APART = Framing(cuts=(12,), gap=500)
 LOADS = {"plain": Load, "offloads": OffloadLoad, "scattered": ScatteredLoad}
 LONGEST_PACKET = 65_557     # to be cut in segments

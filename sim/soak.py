@@ -48,8 +48,8 @@ def soak(config, packets, *, seed=1, link="gen3x8", profile="e5-warm", directory
 
     def watch():
         while not ended.wait(0.5):
-            if count.exists():
-                progress(int(count.read_text() or 0))
+            if count.exists() and (text := count.read_text()):      # empty while it is being written
+                progress(int(text))
     watching = threading.Thread(target=watch)
     watching.start()
     try:

@@ -21,7 +21,7 @@ def _cycles(folder, simulator, seed, **extra):
 def test_the_compiled_environment_agrees_in_every_cycle(tmp_path):
     ours = _cycles(tmp_path, "verilator", 7)
     assert len(ours["sent"]) == len(ours["received"]) == FRAMES
-    assert [label for label, _ in ours["trips"]].count("tx") == FRAMES
+    assert [label for label, _ in ours["trips"]].count("tx") >= FRAMES
     assert _cycles(tmp_path, "verilator", 7, compiled=str(environment_library("verilator"))) == ours
 
 

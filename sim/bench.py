@@ -80,7 +80,7 @@ class Bench:
         policy = POLICIES[row.policy]
         job = {"frame": row.frame - FCS, "ring": row.ring, "queues": row.queues, "features": policy.features,
                "layout": policy.cost.layout, "coalesce": policy.coalesce, "load": policy.load, **job}
-        if module == "job_bench" and row.has_ideal:
+        if row.has_ideal:
             job["trips"] = True
         if policy.segment:
             job["segment"] = policy.segment

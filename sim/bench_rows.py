@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from math import inf
 
-from model.ideal import Seen, in_order_mpps
+from model.ideal import in_order_mpps
 from model.latency import PROFILES
 from model.link import BATCH, IDEAL, Link, Policy, Traffic, bound
 
@@ -135,9 +135,9 @@ class Row:
     def ideal(self, config, trips, first, packets):
         """Mpps of an ideal device that delivers in order, with this one's tags and descriptor window, and the same
         `trips` of its reads; for the `packets` packets behind the `first` ones."""
-        return in_order_mpps(self.direction, self.frame - FCS, trips=Seen(trips["ring"], trips["tx"]), link=self.link,
-                             tags=config.tags, window=config.cache_descriptors, policy=POLICIES[self.policy].cost,
-                             first=first, packets=packets)
+        return in_order_mpps(self.direction, self.frame - FCS, fetches=trips["ring"], data=trips["tx"],
+                             per_byte=PROFILES[self.profile].per_byte, first=first, packets=packets, link=self.link,
+                             tags=config.tags, window=config.cache_descriptors, policy=POLICIES[self.policy].cost)
 
     def formula(self, *, mps, mrrs):
         """(upstream, downstream) bytes per packet."""

@@ -8,6 +8,7 @@ import pytest
 
 from hdl.config import NicConfig
 from hdl.generate import configuration
+from model.ideal import in_order_mpps
 from model.link import Link, Policy, Traffic
 from sim import bench
 from sim.bench_plot import plot_sizes
@@ -42,6 +43,20 @@ def test_figures(direction, packets):
     assert row["up_to_formula"] == pytest.approx(320_000 / (3000 * out[0] + 2000 * in_[0]))
     assert row["down_to_formula"] == pytest.approx(400_000 / (3000 * out[1] + 2000 * in_[1]))
     assert row["fairness"] == pytest.approx(0.9)        # (1000 + 2000)² / (2 * (1000² + 2000²))
+
+
+@pytest.mark.parametrize("direction, before", [("tx", 40), ("rx", 70), ("both", 40)])
+def test_the_ideal_device_has_the_same_round_trips(direction, before):
+    """And its packets are counted behind as many as had passed before the window."""
+    row = Row(group="profiles", direction=direction, profile="e3-tail")
+    counted = COUNTED | {"sent": [300], "received": [300], "before": [40, 70],
+                         "trips": {"ring": [1500.0, 700.0, 4000.0], "tx": [600.0] * 90 + [40_000.0]}}
+    figures = bench._figures(counted, row, NicConfig())
+    assert figures["ideal_mpps"] == in_order_mpps(
+        direction, 60, fetches=[1500.0, 700.0, 4000.0], data=[600.0] * 90 + [40_000.0], first=before, packets=300)
+    assert figures["of_ideal"] == pytest.approx(figures["mpps"] / figures["ideal_mpps"])
+    usual = bench._figures(COUNTED, Row(group="sizes", direction=direction), NicConfig())
+    assert usual["ideal_mpps"] is None is usual["of_ideal"]
 
 
 def test_the_bound_follows_the_row():

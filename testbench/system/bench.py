@@ -120,12 +120,15 @@ class Bench:
         await self.clocks(1)
         self.dut.link_up.value = int(up)
 
+    def counter_address(self, name):
+        """Where an event counter of the card is, 64 bits."""
+        entry, = (c for c in self.manifest["counters"] if c["name"] == name)
+        region, = (r for r in self.manifest["bar0"]["regions"] if r["name"] == "counters")
+        return self._nics[-1].function.bars[0].address + region["offset"] + entry["offset"]
+
     async def counter(self, name):
         """Value of one of the card's event counters."""
-        entry, = (c for c in self.manifest["counters"] if c["name"] == name)
-        bar = self._nics[-1].function.bars[0].address
-        region, = (r for r in self.manifest["bar0"]["regions"] if r["name"] == "counters")
-        at = bar + region["offset"] + entry["offset"]
+        at = self.counter_address(name)
         low = await self.host.mmio_read(at, 4)
         return low | await self.host.mmio_read(at + 4, 4) << 32
 

@@ -131,10 +131,8 @@ class Session:
     async def counters(self):
         """The low halves of the card's counters, by name."""
         bench = self._bench
-        region, = (region for region in bench.manifest["bar0"]["regions"] if region["name"] == "counters")
-        base = self.nic.function.bars[0].address + region["offset"]
-        offsets = {counter["name"]: counter["offset"] for counter in bench.manifest["counters"]}
-        reads = {name: bench.platform.spawn(bench.host.mmio_read(base + offsets[name], 4)) for name in self.counted}
+        reads = {name: bench.platform.spawn(bench.host.mmio_read(bench.counter_address(name), 4))
+                 for name in self.counted}
         return {name: await read for name, read in reads.items()}
 
     async def miscounted(self, expected):

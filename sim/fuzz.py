@@ -6,24 +6,20 @@ the model says, item by item.
 """
 
 import argparse
-import json
 import random
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hdl.config import ConfigError
 from hdl.generate import configuration
 from model.link import LINKS
 
 from .compiled import environment_library
+from .long_run import long_run, progress_bar
 from .rtl import TOP, verilog_of
-from .simulators import BUILD, SimulatorError, build, check_simulator, run
+from .simulators import BUILD, SimulatorError, build, check_simulator
 
 __all__ = ["fuzz", "main", "rounds_of"]
 
@@ -51,7 +47,6 @@ def fuzz(count, *, seed=1, only=None, flip=None, directory=None, progress=lambda
     """
     check_simulator("verilator")
     directory = Path(directory or BUILD / "fuzz")
-    directory.mkdir(parents=True, exist_ok=True)
     config = configuration("tiny", ["pairs=4"])
     verilog = verilog_of(config)
     built = build("verilator", TOP, [verilog], label=config.name)
@@ -72,36 +67,12 @@ def fuzz(count, *, seed=1, only=None, flip=None, directory=None, progress=lambda
 
 def _round(built, settings, directory, progress):
     """Run one round; returns its result. Raises `AssertionError`."""
-    job = settings["fuzz"]
-    result, count = directory / "result.json", directory / "progress"
-    job.update(result=str(result), progress=str(count))
-    for path in (result, count):
-        path.unlink(missing_ok=True)
-    ended = threading.Event()
-
-    def state():
-        try:
-            return json.loads(count.read_text())
-        except (OSError, ValueError):       # not yet written, or just being written
-            return None
-
-    def watch():
-        while not ended.wait(0.5):
-            if found := state():
-                progress(sum(found[part] for part in ITEMS))
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        outcome = run(built, "testbench.system.job_fuzz", environment={"NIC_RUN": json.dumps(settings)},
-                      directory=directory / "sim", seed=settings["seed"])
-    finally:
-        ended.set()
-        watching.join()
-    if outcome.ok and result.exists():
-        return json.loads(result.read_text())
-    found = state()
+    outcome, result, found = long_run(built, "testbench.system.job_fuzz", "fuzz", settings, directory,
+                                      lambda found: progress(sum(found[part] for part in ITEMS)))
+    if result is not None:
+        return result
     where = f" ({ITEMS[found['at']]}s from {found[found['at']]} on)" if found else ""
-    raise AssertionError(f"round {job['round']}{where}: {outcome.summary()} (log: {outcome.log})")
+    raise AssertionError(f"round {settings['fuzz']['round']}{where}: {outcome.summary()} (log: {outcome.log})")
 
 
 def _summary(result):
@@ -120,9 +91,7 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--round", type=int, help="only this one, as it is among --count with --seed")
     options = parser.parse_args(arguments)
-    console, started = Console(width=120), time.perf_counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TextColumn("left"), TimeRemainingColumn())
+    started = time.perf_counter()
     try:
         if options.count < 1:
             raise ConfigError(f"N must be at least 1, not {options.count}")
@@ -133,7 +102,7 @@ def main(arguments=None):
             raise ConfigError(f"N={options.count} makes rounds 0 to {rounds - 1}, there is no round {options.round}")
         total = options.count if options.round is None else min(ROUND, options.count - options.round * ROUND)
         print("fuzz: simulation of 'tiny-pairs4' (minutes the first time, then cached)", flush=True)
-        with Progress(*columns, console=console) as progress:
+        with progress_bar() as progress:
             task = progress.add_task(f"seed {options.seed}", total=2 * total)
             result = fuzz(options.count, seed=options.seed, only=options.round,
                           progress=lambda count: progress.update(task, completed=count))

@@ -6,21 +6,17 @@ still, which is noticed and reported.
 """
 
 import argparse
-import json
 import sys
-import threading
 import time
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hdl.config import ConfigError
 from hdl.generate import configuration
 
 from .compiled import environment_library
+from .long_run import long_run, progress_bar
 from .rtl import TOP, verilog_of
-from .simulators import BUILD, SimulatorError, build, check_simulator, run
+from .simulators import BUILD, SimulatorError, build, check_simulator
 
 __all__ = ["main", "soak"]
 
@@ -34,33 +30,15 @@ def soak(config, packets, *, seed=1, link="gen3x8", profile="e5-warm", directory
     how many packets are delivered. Raises `SimulatorError`, and `AssertionError` for what the run found wrong."""
     check_simulator("verilator")
     directory = Path(directory or BUILD / "soak")
-    directory.mkdir(parents=True, exist_ok=True)
-    result, count = directory / "result.json", directory / "progress"
-    for path in (result, count):
-        path.unlink(missing_ok=True)
     verilog = verilog_of(config)
     built = build("verilator", TOP, [verilog], label=config.name, optimise=True)
     settings = {"manifest": str(verilog.with_suffix(".json")), "link": link, "profile": profile, "seed": seed,
                 "compiled": str(environment_library("verilator")),
-                "soak": {"packets": packets, "rounds": max(LEAST_ROUNDS, -(-packets // ROUND)), "result": str(result),
-                         "progress": str(count)}}
-    ended = threading.Event()
-
-    def watch():
-        while not ended.wait(0.5):
-            if count.exists() and (text := count.read_text()):      # empty while it is being written
-                progress(int(text))
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        outcome = run(built, "testbench.system.job_soak", environment={"NIC_RUN": json.dumps(settings)},
-                      directory=directory / "sim", seed=seed)
-    finally:
-        ended.set()
-        watching.join()
-    if not outcome.ok or not result.exists():
+                "soak": {"packets": packets, "rounds": max(LEAST_ROUNDS, -(-packets // ROUND))}}
+    outcome, result, _ = long_run(built, "testbench.system.job_soak", "soak", settings, directory, progress)
+    if result is None:
         raise AssertionError(f"{outcome.summary()} (log: {outcome.log})")
-    return json.loads(result.read_text())
+    return result
 
 
 def main(arguments=None):
@@ -69,15 +47,13 @@ def main(arguments=None):
     parser.add_argument("--config", default="default", help="preset")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    console, started = Console(width=120), time.perf_counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TextColumn("left"), TimeRemainingColumn())
+    started = time.perf_counter()
     try:
         if options.packets < 1:
             raise ConfigError(f"packets must be at least 1, not {options.packets}")
         config = configuration(options.config, [])
         print(f"soak: simulation of {config.name!r} (minutes the first time, then cached)", flush=True)
-        with Progress(*columns, console=console) as progress:
+        with progress_bar() as progress:
             task = progress.add_task(f"seed {options.seed}", total=options.packets)
             result = soak(config, options.packets, seed=options.seed,
                           progress=lambda count: progress.update(task, completed=count))

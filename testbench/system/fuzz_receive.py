@@ -10,7 +10,7 @@ from testbench.driver.framing import TOGETHER, Framing
 from testbench.driver.net import Nic
 from testbench.system.bench_offloads import random_config
 from testbench.system.fuzz_frames import WireFrames
-from testbench.system.fuzz_session import POLL_NS, STILL_NS, Disagreement, Session, draw_features
+from testbench.system.fuzz_session import Disagreement, Session, draw_features
 
 __all__ = ["ReceiveSession"]
 
@@ -237,15 +237,8 @@ class ReceiveSession(Session):
 
     async def _received(self, wanted):
         """Packets of each pair, until there are as many as in `wanted` or none comes any more."""
-        queues, platform = self.nic.receivers, self._bench.platform
-        seen, last = [await queue.take(None) for queue in queues], platform.now()
-        while any(map(lambda some, all: len(some) < len(all), seen, wanted)) and platform.now() - last < STILL_NS:
-            await platform.sleep(POLL_NS)
-            for packets, queue in zip(seen, queues):
-                if more := await queue.take(None):
-                    packets += more
-                    last = platform.now()
-        return seen
+        return await self.gather([partial(queue.take, None) for queue in self.nic.receivers],
+                                 lambda seen: all(len(some) >= len(all_) for some, all_ in zip(seen, wanted)))
 
     def _compare(self, wanted, pair, seen, wrong):
         """Frames `wanted` of a pair with what was seen of all pairs; `wrong` is for the message."""

@@ -9,7 +9,7 @@ from testbench.driver.ring import RingStyle
 from testbench.system.feature_cover import FEATURES
 from testbench.system.fuzz_twin import Twin
 
-__all__ = ["POLL_NS", "STILL_NS", "Disagreement", "Session", "draw_features"]
+__all__ = ["Disagreement", "Session", "draw_features"]
 
 
 TIMED = {"tx_notifications", "tx_interrupts"}
@@ -112,6 +112,20 @@ class Session:
         left = None
         while len(self._bench.mac.captured) < count and left != (left := len(self._bench.mac.captured)):
             await self._bench.platform.sleep(WIRE_NS)
+
+    async def gather(self, sources, complete):
+        """What `sources`, coroutine functions, give, a list for each, until `complete(lists)` or nothing comes any
+        more: though the card looks idle some may still be on its way."""
+        platform = self._bench.platform
+        found, last = [[] for _ in sources], platform.now()
+        while True:
+            for items, source in zip(found, sources):
+                if more := await source():
+                    items += more
+                    last = platform.now()
+            if complete(found) or platform.now() - last >= STILL_NS:
+                return found
+            await platform.sleep(POLL_NS)
 
     async def check_statistics(self, kinds, direction, names=None, without=()):
         """That both have counted the same of each queue, but for those of the pairs `without`: `names`, or all that

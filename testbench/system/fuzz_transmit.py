@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 from model import formats
 from model.formats import Feature, GsoType, StatisticType, Status
 from model.offload import LONGEST_PACKET, MalformedPacket, frames_of
 from testbench.driver.area import Area
 from testbench.system.fuzz_packets import Packets, TransmitPacket
-from testbench.system.fuzz_session import POLL_NS, STILL_NS, Disagreement, Session, draw_features
+from testbench.system.fuzz_session import Disagreement, Session, draw_features
 
 __all__ = ["TransmitSession"]
 
@@ -144,16 +145,13 @@ class TransmitSession(Session):
             sent.frames = [bytes([frame[0] ^ 1]) + frame[1:] for frame in sent.frames] or [sent.packet.data]
 
     async def _used(self):
-        """(number, bytes written) of the buffers of each pair that come back, until all have or none does any more.
-        Though the card looks idle some may still be on their way."""
-        rings, platform = [queue.ring for queue in self.nic.transmitters], self._bench.platform
-        used, last = [ring.collect() for ring in rings], platform.now()
-        while any(ring.in_flight for ring in rings) and platform.now() - last < STILL_NS:
-            await platform.sleep(POLL_NS)
-            for done, ring in zip(used, rings):
-                if more := ring.collect():
-                    done += more
-                    last = platform.now()
+        """(number, bytes written) of the buffers of each pair that come back."""
+        rings = [queue.ring for queue in self.nic.transmitters]
+
+        async def collect(ring):
+            return ring.collect()
+        used = await self.gather([partial(collect, ring) for ring in rings],
+                                 lambda _: not any(ring.in_flight for ring in rings))
         await self.settle()
         return used
 

@@ -171,7 +171,7 @@ def build(simulator, top, sources, *, waves=False, optimise=False, label=""):
     sources = [Path(source) for source in sources]
     path = verilator_path() if simulator == "verilator" else icarus_path()
     arguments = _arguments(simulator, waves, optimise)
-    key = digest_of(simulator, top, waves, arguments, path, *[source.read_bytes() for source in sources])
+    key = digest_of(simulator, top, waves, arguments, path.resolve(), *[source.read_bytes() for source in sources])
     directory = BUILD / "sim" / f"{label or top}-{simulator}{'-waves' if waves else ''}-{key}"
     result = Build(simulator, top, directory, waves)
     directory.parent.mkdir(parents=True, exist_ok=True)

@@ -15,10 +15,10 @@ class FetchSize(wiring.Component):
     """Two registered steps from a queue's state to the size of its next fetch.
 
     The fetch is cut at the ring's end, at the ring window (fetched - used <= size, so that no slot is read again before
-    its used descriptor is written) and, if the queue is `telling`, at the position told; the largest ones, where more
-    follows, also at multiples of their size, so that those that follow are one read request each. It is not cut, but
-    put off, while the cache has no room for a whole batch: fetches of single descriptors would follow otherwise. That
-    can't last: a walker that has no whole chain takes descriptors out when less than a batch of the cache is free.
+    its used descriptor is written) and, if the queue is `telling`, at the position told; where more follows, also at
+    multiples of the largest batch, so that each fetch is one read request. It is not cut, but put off, while the cache
+    has no room for a whole batch: fetches of single descriptors would follow otherwise. That can't last: a walker that
+    has no whole chain takes descriptors out when less than a batch of the cache is free.
 
     Parameters
     ----------
@@ -76,14 +76,17 @@ class FetchSize(wiring.Component):
         ]
         # Step 2: the smallest
         batch, part = Signal(6), Signal(6)      # the most, and what is taken of more
+        # Up to a multiple of the largest batch: ring areas stand on its boundaries.
+        aligned = Signal(6)
         m.d.comb += [
-            batch.eq(1 << self.batch_level),
-            # Up to a multiple of the batch: ring areas stand on its boundaries, and so each fetch is one request.
-            part.eq((1 << self.batch_level) - self.held.index[:self.batch_level]),
+            aligned.eq((1 << self.batch_level) - self.held.index[:self.batch_level]),
+            batch.eq(1 << self.batch_level), part.eq(aligned),
         ]
         for level in range(LEAST_LEVEL, self.batch_level):
             with m.If((self.held.level == level) & ~self.held.telling):
-                m.d.comb += [batch.eq(1 << level), part.eq(1 << level)]
+                m.d.comb += batch.eq(1 << level)
+                with m.If(aligned >= 1 << level):
+                    m.d.comb += part.eq(1 << level)
         ring, to_end = Signal(6), Signal(16)
         short, whole = Signal(), Signal()
         m.d.comb += [

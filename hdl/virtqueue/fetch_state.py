@@ -132,7 +132,8 @@ class React(wiring.Component):
             m.d.comb += after.level.eq(LEAST_LEVEL)
 
     def _full(self, m):
-        """All descriptors of a batch were good: go on, without being told with twice as many under way."""
+        """All descriptors of a batch were good: go on, without being told with twice as many a round trip later. Of the
+        reports of one round trip one raises the level, whichever comes while the fetches stand at such a place."""
         state, after, chain = self.state, self.after, self.event.report.chain
         m.d.comb += [
             after.under_way.eq(state.under_way - 1),
@@ -141,8 +142,11 @@ class React(wiring.Component):
             after.resumed.eq(1),
             self.wake.eq(~state.telling | state.active | state.kick | chain),
         ]
-        with m.If(state.level != self.most_level):
-            m.d.comb += after.level.eq(state.level + 1)
+        for level in range(LEAST_LEVEL, self.most_level):
+            # At a boundary of what one round trip brings: of its reports about one finds the fetches there.
+            place = state.index[self.batch_level:max(level, self.batch_level)]
+            with m.If((state.level == level) & ~place.any()):
+                m.d.comb += after.level.eq(level + 1)
         with m.If(state.streak != 3):
             m.d.comb += after.streak.eq(state.streak + 1)
         if self.suppress:

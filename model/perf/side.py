@@ -29,12 +29,9 @@ def _rounds(fetch, level):
     2^`level` descriptors, and what each report finds full doubles, first the fetch and then how many are under way."""
     rounds, most, now = [], fetch.bit_length() - 1, 0
     while len(rounds) < LOOK:
-        issued = 0
         for _ in range(1 << max(0, level - most)):
-            size = 1 << level if level < most else fetch - len(rounds) % fetch
-            rounds += [now] * size
-            issued += 1
-        now, level = now + 1, min(level + issued, most + 4)
+            rounds += [now] * min(1 << level, fetch - len(rounds) % fetch)
+        now, level = now + 1, min(level + 1, most + 4)
     return np.array(rounds[:LOOK])
 
 

@@ -15,8 +15,8 @@ class Bench:
     """A `Fetch` of two queues, driven step by step. `asked` fills with (queue, index, wrap, slot, count, epoch), and
     beside it `told` with that bit of the context and `times` with cycles."""
 
-    def __init__(self, size=1024, *, notification_data=0, **options):
-        self.dut = Fetch(2, 1, client=Client.FETCH_RX, cache=CACHE, batch=BATCH, **options)
+    def __init__(self, size=1024, *, notification_data=0, cache=CACHE, **options):
+        self.dut = Fetch(2, 1, client=Client.FETCH_RX, cache=cache, batch=BATCH, **options)
         self.size, self.notification_data = size, notification_data
         self.asked, self.told, self.times, self.switches, self.places = [], [], [], [], []
         self.now = 0

@@ -43,6 +43,46 @@ def test_growth_and_epochs():
     bench.run(scenario)
 
 
+@pytest.mark.parametrize("at, counts", [(12, [4, 8]), (13, [3, 8]), (14, [2, 8]), (16, [4, 8]), (29, [3, 8])])
+def test_small_fetches_are_one_request_each(at, counts):
+    """A look that grows from one line on is cut where the batches' boundaries are, and so are those after it."""
+    bench = Bench(suppress=False)
+
+    async def scenario(ctx):
+        await bench.doorbell(ctx)
+        await bench.bad(ctx, at, count=at % 4)
+        bench.asked.clear()
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(12)
+        await bench.full(ctx)
+        assert [asked[4] for asked in bench.asked] == counts
+    bench.run(scenario)
+
+
+@pytest.mark.parametrize("size", [1024, 1000])
+def test_fetches_under_way_double_with_each_round_trip(size):
+    """Not with each report: a queue that runs dry would have as many more on their way in vain."""
+    bench = Bench(size, suppress=False, cache=256)
+    rounds = []
+
+    async def scenario(ctx):
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(12)
+        came = 0
+        for _ in range(9):
+            under_way = len(bench.asked) - came
+            rounds.append(under_way)
+            for _ in range(under_way):
+                position = bench.asked[came]
+                came += 1
+                last = (position[3] + position[4]) % 512
+                ctx.set(bench.dut.emptied, last)
+                ctx.set(bench.dut.used, {"index": position[1], "wrap": position[2]})
+                await bench.full(ctx, count=position[4])
+    bench.run(scenario)
+    assert rounds == [1, 1, 1, 2, 4, 8, 16, 16, 16]
+
+
 def test_latency():
     """From the doorbell to the command, and from there to that of another queue."""
     bench = Bench(suppress=False)
@@ -171,12 +211,39 @@ def test_doorbell_between_two_fetches_under_way():
         await bench.doorbell(ctx)
         ctx.set(bench.dut.emptied, 28)
         await bench.full(ctx)
-        assert bench.asked[-1] == (0, 64, 1, 64, 16, 0)      # two more, issued after the doorbell
+        assert bench.asked[-1] == (0, 48, 1, 48, 16, 0)      # one more, issued after the doorbell
         issued = len(bench.asked)
         await bench.bad(ctx, 32)
         assert bench.asked[issued:] == [(0, 32, 1, 32, 16, 1)]
         await bench.bad(ctx, 32)
         assert len(bench.asked) == issued + 1
+    bench.run(scenario)
+
+
+@pytest.mark.parametrize("source, size, fetches", [("space", 1024, 5), ("published", 16, 3)])
+def test_room_is_seen_in_a_flood_of_doorbells(source, size, fetches):
+    """A queue that waits for room goes on, though doorbells of another come in every cycle."""
+    bench = Bench(size, suppress=False)
+
+    async def scenario(ctx):
+        dut = bench.dut
+        await bench.doorbell(ctx)
+        for _ in range(fetches):
+            await bench.full(ctx)
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(12)
+        issued = len(bench.asked)
+        ctx.set(dut.doorbells.payload, {"queue": 1})
+        ctx.set(dut.doorbells.valid, 1)
+        await ctx.tick().repeat(40)
+        assert not [asked for asked in bench.asked[issued:] if asked[0] == 0]
+        ctx.set(dut.emptied, 16)
+        ctx.set(dut.used, {"index": 0, "wrap": 0} if source == "published" else {"index": 0, "wrap": 1})
+        ctx.set(getattr(dut, source), {"valid": 1, "queue": 0})
+        await ctx.tick()
+        ctx.set(getattr(dut, source).valid, 0)
+        await ctx.tick().repeat(40)
+        assert [asked for asked in bench.asked[issued:] if asked[0] == 0]
     bench.run(scenario)
 
 

@@ -111,7 +111,8 @@ class PacketJudge(wiring.Component):
                 self.bytes.eq(total - header),
                 self.completion.queue.eq(beat.queue), self.completion.behind.eq(beat.behind),
                 self.completion.id.eq(context.id), self.completion.slots.eq(context.slots),
-                self.completion.filled.eq(1),
+                # Of a malformed chain a part may be device-writable, and nothing is written there.
+                self.completion.filled.eq(~drops),
                 long.eq(too_long), longer.eq(too_long_whole), failed.eq(fails), dropped.eq(drops),
             ]
             with m.If(~too_long):

@@ -40,9 +40,9 @@ def beats_of(parts, width, *, number=0, statuses=None, drop=None, queue=0, behin
     return beats
 
 
-def completion_of(number, *, queue=0, behind=0):
+def completion_of(number, *, queue=0, behind=0, filled=1):
     return {"queue": queue, "id": number * 7 & 0xffff, "length": 0, "written": 0, "slots": 1 + number % 5,
-            "behind": behind, "filled": 1}
+            "behind": behind, "filled": filled}
 
 
 def header(rng, size=12):
@@ -157,7 +157,7 @@ def test_a_byte_at_a_time(width):
     assert bench.frames == [packet[12:]] * 2
 
 
-@pytest.mark.requirements("NET-049")
+@pytest.mark.requirements("NET-049", "PKD-034")
 @pytest.mark.parametrize("width", [128, 512])
 @pytest.mark.parametrize("seed", few(1, range(3)))
 def test_packets_that_never_go_out(width, seed):
@@ -183,7 +183,7 @@ def test_packets_that_never_go_out(width, seed):
         beats += beats_of(parts, width, number=n, statuses=statuses,
                           drop=rng.randrange(len(parts)) if kind == "drop" else None)
         if kind != "discarded":
-            completions.append(completion_of(n))
+            completions.append(completion_of(n, filled=kind != "drop"))
         if kind == "good":
             frames.append(packet[12:])
             counts["sent"] += 1

@@ -191,6 +191,9 @@ class React(wiring.Component):
                 m.d.comb += after.level.eq(found)
             with m.Elif(state.level > self.batch_level):
                 m.d.comb += after.level.eq(self.batch_level)
+            with m.Elif((state.level == LEAST_LEVEL + 1) & (report.count == 0)):
+                # All that was found came with the first look, which a boundary cut.
+                m.d.comb += after.level.eq(LEAST_LEVEL)
         # A place once given serves for one doorbell: dry again elsewhere, the queue gives another. But not while one is
         # still on its way: that makes us look again, and find out then.
         with m.If(~self.wake & state.suppressed & (~state.placed | (resumed & (state.asked == 0)))):

@@ -59,6 +59,23 @@ def test_small_fetches_are_one_request_each(at, counts):
     bench.run(scenario)
 
 
+def test_a_single_packet_before_a_boundary():
+    """The look that it fills finds nothing more, and the next one is no longer than usual: an idle card is as fast."""
+    bench = Bench(suppress=False)
+
+    async def scenario(ctx):
+        await bench.doorbell(ctx)
+        await bench.bad(ctx, 15, count=3)
+        await bench.doorbell(ctx)
+        await bench.full(ctx)
+        await bench.bad(ctx, 16)
+        bench.asked.clear()
+        await bench.doorbell(ctx)
+        await ctx.tick().repeat(12)
+        assert [asked[1:5] for asked in bench.asked] == [(16, 1, 16, 4)]
+    bench.run(scenario)
+
+
 @pytest.mark.parametrize("size", [1024, 1000])
 def test_fetches_under_way_double_with_each_round_trip(size):
     """Not with each report: a queue that runs dry would have as many more on their way in vain."""

@@ -48,7 +48,7 @@ class DeliveryChoice(wiring.Component):
 
     A transaction is chosen only if its client has `room`, and if all beats that are chosen but not yet taken by that
     client fit into what `room` stands for (`room_beats`). A beat counts as taken 2 cycles after its transfer; from then
-    on `room` must take account of it.
+    on `room` must take account of it. A transaction of more beats goes by itself, a cycle after the last beat before.
 
     A bulk client's transactions are chosen group by group; those of each group that is under way wait in a queue of
     their own. Requests take their tags in order, so the oldest group never waits for tags that a younger one has.
@@ -92,16 +92,24 @@ class DeliveryChoice(wiring.Component):
             eligible, idle = self._account(m, row, source)
             choice.append((eligible, source))
             none_under_way.append(idle)
-        with m.If(0):
-            pass
-        for eligible, source in choice:
-            with m.Elif(eligible):
-                m.d.comb += [
-                    self.chosen.valid.eq(1), self.chosen.payload.eq(source.payload),
-                    source.ready.eq(self.chosen.ready),
-                ]
+        self._choose(m, choice)
         m.d.comb += self.idle.eq(Cat(none_under_way).all())
         return m
+
+    def _choose(self, m, choice):
+        """Offer the first one that is eligible."""
+        before = C(0)
+        for eligible, source in choice:
+            m.d.comb += source.ready.eq(self.chosen.ready & eligible & ~before)
+            before |= eligible
+        m.d.comb += self.chosen.valid.eq(before)
+        # In pairs, so that the payload passes few multiplexers.
+        picked = [(eligible, source.payload.as_value()) for eligible, source in choice]
+        while len(picked) > 1:
+            odd = picked[len(picked) & ~1:]
+            picked = [(first | second, Mux(first, a, b))
+                      for (first, a), (second, b) in zip(picked[::2], picked[1::2])] + odd
+        m.d.comb += self.chosen.payload.eq(picked[0][1])
 
     def _queue(self, m, row, name, condition):
         m.submodules[name] = queue = ReadyQueue(self.ready.payload.shape(), self.config.tags)
@@ -138,11 +146,15 @@ class DeliveryChoice(wiring.Component):
         left = Signal(signed(1 + len(source.payload.beats) + 1), init=most, name=f"{row.name}_left")
         taken = Signal(name=f"{row.name}_taken")
         eligible = Signal(name=f"{row.name}_eligible")
-        idle = left == most
+        # Nothing was under way, and nothing has been chosen since.
+        idle = Signal(name=f"{row.name}_idle", init=1)
         m.d.sync += [
             taken.eq(getattr(self, f"taken_{row.name}")),
             left.eq(left - Mux(source.valid & source.ready, source.payload.beats, 0) + taken),
+            idle.eq((left == most) & ~(source.valid & source.ready)),
         ]
-        m.d.comb += eligible.eq(source.valid & getattr(self, f"room_{row.name}")
-                                & ((source.payload.beats <= left) | idle))
+        # `left` is compared as far as it reaches while it is not below 0.
+        bits, beats = most.bit_length(), source.payload.beats
+        fits = ~left[-1] & ~beats[bits:].any() & (beats[:bits] <= left[:bits])
+        m.d.comb += eligible.eq(source.valid & getattr(self, f"room_{row.name}") & (fits | idle))
         return eligible, idle

@@ -61,15 +61,15 @@ class RowReader(wiring.Component):
         late = Signal()                   # beside this row the packer gives what is left of the transaction before
 
         row_last, ends, reads = Signal(), Signal(), Signal()
-        start, count = Signal(2), Signal(range(beat + 1))
-        total = Signal(range(2 * beat + 1))
+        start, total = Signal(2), Signal(range(2 * beat + 1))
+        base = Signal(signed(bits + 2))   # place in the packer's beat of the row's lane 0, which may hold no byte of it
         status_now = Signal(ReadStatus)
         m.d.comb += [
             row_last.eq(self.row == geometry.last_row),
             ends.eq(row_last & (self.slot == self.last_tag)),
             start.eq(Mux(self.row == 0, geometry.offset, 0)),
-            count.eq(Mux(row_last, geometry.top, beat) - start),
-            total.eq(held + count),
+            base.eq(held - start),
+            total.eq(base + Mux(row_last, geometry.top, beat)),
             whole.eq((total == beat) & ~row_last & ~late),
             status_now.eq(Mux(status.as_value() > worst.as_value(), status, worst)),
             self.enable.eq(self.advance),
@@ -82,7 +82,7 @@ class RowReader(wiring.Component):
         with m.If(self.advance):
             m.d.sync += [
                 self.valid.eq(reads),
-                self.rows.rotate.eq(held - start), self.rows.held.eq(held), self.rows.total.eq(total),
+                self.rows.rotate.eq(base), self.rows.held.eq(held), self.rows.total.eq(total),
                 self.rows.whole.eq(whole), late.eq(reads & ends & (late | (total > beat))),
                 self.rows.first.eq(first), self.rows.last.eq(ends), self.rows.domain.eq(self.domain),
                 self.rows.status.eq(status_now), self.rows.behind.eq(self.behind),

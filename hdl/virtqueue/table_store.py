@@ -16,7 +16,8 @@ __all__ = ["TableStore"]
 
 
 class TableStore(wiring.Component):
-    """Writes copied descriptors and the entries of tables into the cache of elements, one a cycle; entries go first.
+    """Writes copied descriptors and the entries of tables into the cache of elements, one a cycle; entries go first, so
+    that copies wait from the first beat of a read on.
 
     Of an entry only address, length and WRITE count; the buffer's id comes from its ring descriptor. Elements become
     visible in their order: with the last entry of a read what was asked for up to it, and with the last of all reads
@@ -40,7 +41,7 @@ class TableStore(wiring.Component):
     beats : stream of ReadBeat in; room : Out(1)
         see `Narrow`
     copy : In(TableCopy), copy_ready : Out(1)
-        combinational
+        a register
     cache : Out(CacheWrite); stored : Out(Stored)
     reserved_queue : Out, reserved : In(TableState)
         what has been asked for, answered in the same cycle
@@ -86,17 +87,17 @@ class TableStore(wiring.Component):
         }))
         m.d.sync += [step.copy.eq(0), step.entry.eq(0), step.rewind.eq(0), step.ends.eq(0)]
         self._copy(m, step)
-        present = self._entries(m, narrow, step)
+        self._entries(m, narrow, step)
         self._commit(m, step)
         m.d.comb += [
-            self.room.eq(narrow.room), self.copy_ready.eq(~present),
+            self.room.eq(narrow.room), self.copy_ready.eq(~narrow.descriptors.valid),
             self.idle.eq(narrow.empty & ~step.copy & ~step.entry & ~step.rewind & ~step.ends),
         ]
         return m
 
     def _copy(self, m, step):
         copy = self.copy
-        with m.If(copy.valid):
+        with m.If(copy.valid & self.copy_ready):
             m.d.sync += [
                 step.copy.eq(~copy.rewind), step.rewind.eq(copy.rewind), step.queue.eq(copy.queue),
                 step.slot.eq(copy.slot), step.after.chain.eq(copy.chain),
@@ -104,7 +105,7 @@ class TableStore(wiring.Component):
             ]
 
     def _entries(self, m, narrow, step):
-        """The entry at hand; returns whether there is one, which keeps copies waiting."""
+        """The entry at hand, if its read is there down to the last beat."""
         batch, entry, element = narrow.batches.payload, narrow.descriptors.payload, step.element
         context = batch.context
         number = Signal(range(self.read_bytes // 16))
@@ -120,7 +121,6 @@ class TableStore(wiring.Component):
         with m.If(present):
             m.d.sync += [
                 number.eq(Mux(last, 0, number + 1)),
-                step.copy.eq(0), step.rewind.eq(0),
                 step.entry.eq(good), step.ends.eq(last), step.status.eq(batch.status),
                 step.queue.eq(batch.queue), step.slot.eq(context.slot + number),
                 step.after.slot.eq(context.slot + context.count), step.after.chain.eq(context.chain),
@@ -128,7 +128,6 @@ class TableStore(wiring.Component):
                 element.write.eq(entry.flags.write), element.ring.eq(context.first & (number == 0)),
                 element.last.eq(context.last & last),
             ]
-        return present
 
     def _commit(self, m, step):
         shape = data.StructLayout({"count": self.slot_bits, "failed": 1})

@@ -44,25 +44,24 @@ class RunTimer(wiring.Component):
         self.timeout = timeout
         super().__init__({
             "opened": In(1), "closed": In(1), "queue": In(queue_bits), "hurry": In(1), "clear": In(1),
-            "expired": Out(1), "oldest": Out(queue_bits), "empty": Out(1),
+            "expired": Out(1), "oldest": Out(queue_bits), "empty": Out(1, init=1),
         })
 
     def elaborate(self, platform):
         m = Module()
         head = Signal(self.queue_bits)
         tail = Signal(self.queue_bits)
-        count = Signal(self.queue_bits + 1)
         after, after_write = self._memory(m, "after", self.queue_bits)
         before, before_write = self._memory(m, "before", self.queue_bits)
 
         is_head, is_tail = self.queue == head, self.queue == tail
-        m.d.comb += [self.oldest.eq(head), self.empty.eq(count == 0)]
+        m.d.comb += self.oldest.eq(head)
         with m.If(self.opened):
             m.d.comb += [
                 after_write.addr.eq(tail), after_write.data.eq(self.queue), after_write.en.eq(~self.empty),
                 before_write.addr.eq(self.queue), before_write.data.eq(tail), before_write.en.eq(1),
             ]
-            m.d.sync += [tail.eq(self.queue), count.eq(count + 1)]
+            m.d.sync += [tail.eq(self.queue), self.empty.eq(0)]
             with m.If(self.empty):
                 m.d.sync += head.eq(self.queue)
         with m.Elif(self.closed):
@@ -70,13 +69,14 @@ class RunTimer(wiring.Component):
                 after_write.addr.eq(before), after_write.data.eq(after), after_write.en.eq(~is_head & ~is_tail),
                 before_write.addr.eq(after), before_write.data.eq(before), before_write.en.eq(~is_head & ~is_tail),
             ]
-            m.d.sync += count.eq(count - 1)
             with m.If(is_head):
                 m.d.sync += head.eq(after)
             with m.If(is_tail):
                 m.d.sync += tail.eq(before)
+            with m.If(is_head & is_tail):
+                m.d.sync += self.empty.eq(1)
         with m.If(self.clear):
-            m.d.sync += count.eq(0)
+            m.d.sync += self.empty.eq(1)
         self._watch(m, head)
         return m
 

@@ -56,7 +56,8 @@ class Ring:
     """Bench of `Tables`.
 
     `direct` and `table` append to a queue what is put into the ring; `run` plays until `done`. `taken` are the elements
-    that the walker took, `expected` what it should take, per queue: (address, length, id, write, ring, last).
+    that the walker took, `expected` what it should take, per queue: (address, length, id, write, ring, last); `told` is
+    what `stored` tells, (length, write, last), in the order of storing.
     """
 
     def __init__(self, *, width=128, descriptors=8, elements=8, batch=4, read_bytes=128, stall=0.3, latency=40, seed=0,
@@ -76,7 +77,7 @@ class Ring:
         self.script = None
 
     def begin(self):
-        self.taken = [[] for _ in range(QUEUES)]
+        self.taken, self.told = [[] for _ in range(QUEUES)], [[] for _ in range(QUEUES)]
         self.filled, self.walked, self.chains = [0] * QUEUES, [0] * QUEUES, [0] * QUEUES
         self.inside = [False] * QUEUES
         self.under_way, self.beats, self.taking = [[] for _ in range(QUEUES)], [], None
@@ -148,6 +149,9 @@ class Ring:
         self._fill(ctx)
         gives = self._host(ctx)
         self._walk(ctx)
+        stored = ctx.get(self.dut.stored)
+        if stored.valid and not stored.rewind:
+            self.told[stored.queue].append((stored.length, stored.write, stored.last))
         await ctx.tick()
         if gives:
             ctx.set(self.dut.beats.valid, 0)

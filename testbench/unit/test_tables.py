@@ -19,6 +19,8 @@ def test_random_mixes(seed):
     ring.mix(QUEUES, 40)
     ring.run(ring.all_taken)
     assert ring.errors == 0
+    for told, expected in zip(ring.told, ring.expected, strict=True):
+        assert sorted(told) == sorted((length, write, last) for _, length, _, write, _, last in expected)
     # No read is smaller than needed while there is room for more.
     assert len(ring.reads) <= sum(len(elements) for elements in ring.expected) // 2
 

@@ -3,6 +3,7 @@
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from .spec import MemoryRequest, TlpHeader, TlpType, payload_bytes
 
@@ -34,12 +35,18 @@ class RequestClassifier(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         header = self.header
-        payload = Signal(11)
         allowed = Signal()
         one_dw = Signal()
+        # More DWs than a power of 2, without a carry; a length of 0 stands for 1024 and is more than any of these.
+        too_long = Signal()
+        with m.Switch(self.max_payload):
+            for code in range(1 << len(self.max_payload)):
+                with m.Case(code):
+                    bit = ceil_log2(payload_bytes(code) // 4)
+                    m.d.comb += too_long.eq((header.length == 0) | header.length[bit + 1:].any()
+                                            | (header.length[bit] & header.length[:bit].any()))
         m.d.comb += [
-            payload.eq(Cat(header.length, header.length == 0)),
-            allowed.eq(~header.prefix & ~(header.with_data & (payload > payload_bytes(self.max_payload) // 4))),
+            allowed.eq(~header.prefix & ~(header.with_data & too_long)),
             one_dw.eq((header.length == 1) & ~header.four_dw),
         ]
         with m.If(allowed):

@@ -125,16 +125,17 @@ class ErrorReporter(wiring.Component):
 
     def _keep_log(self, m):
         """The log is taken until software clears the status bit that it belongs to."""
-        self._log_free = Signal()
-        logged = Signal()
-        self._log = Signal()
-        cleared = Signal()
+        free, logged, cleared = Signal(), Signal(), Signal()
+        # What would be logged now.
+        self._log, self._error, self._header = Signal(), Signal.like(self.first_error), Signal.like(self.header_log)
         with m.Switch(self.first_error):
             for index, error in enumerate(Uncorrectable):
                 with m.Case(error.value):
                     m.d.comb += cleared.eq(~self.status[index])
-        m.d.comb += self._log_free.eq(~logged | cleared)
-        m.d.sync += logged.eq(self._log | ~self._log_free)
+        m.d.comb += free.eq(~logged | cleared)
+        m.d.sync += logged.eq(self._log | ~free)
+        with m.If(self._log & free):
+            m.d.sync += [self.first_error.eq(self._error), self.header_log.eq(self._header)]
 
     def _report(self, m, error, advisory, header):
         controls = self.controls
@@ -164,8 +165,8 @@ class ErrorReporter(wiring.Component):
                     m.d.comb += self.err_nonfatal.eq(1)
 
     def _log_header(self, m, index, error, header):
-        with m.If(self._log_free & ~self.mask[index]):
-            m.d.comb += self._log.eq(1)
-            m.d.sync += self.first_error.eq(error.value)
-            if header is not None:
-                m.d.sync += self.header_log.eq(header)
+        with m.If(~self.mask[index]):
+            m.d.comb += [
+                self._log.eq(1), self._error.eq(error.value),
+                self._header.eq(self.header_log if header is None else header),
+            ]

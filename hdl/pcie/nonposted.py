@@ -51,7 +51,7 @@ class NonPostedExecutor(wiring.Component):
     flr : Out(1)
         pulse
     errors : Out(RequestErrors)
-        of requests that are answered with an error status; one cycle each
+        of requests that are answered with an error status; one cycle each, before the answer can leave
     requester_id : Out(16)
         our bus, device and function number
     """
@@ -96,6 +96,7 @@ class NonPostedExecutor(wiring.Component):
         with m.If(self.initiate_flr):
             m.d.sync += flr_waits.eq(1)
 
+        m.d.sync += [self.errors[name].eq(0) for name in ("poisoned", "unsupported", "aborted")]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.requests.ready.eq(1)
@@ -184,8 +185,9 @@ class NonPostedExecutor(wiring.Component):
             ]
 
     def _report(self, m):
-        # Only an executed read comes to more than one piece, so an error is told once
-        m.d.comb += [
+        # Only an executed read comes to more than one piece, so an error is told once: in the next cycle, in which the
+        # header is still here.
+        m.d.sync += [
             self.errors.poisoned.eq(self._poisoned),
             self.errors.unsupported.eq((self._status == CompletionStatus.UNSUPPORTED_REQUEST) & ~self._poisoned),
             self.errors.aborted.eq(self._status == CompletionStatus.COMPLETER_ABORT),

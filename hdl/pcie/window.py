@@ -8,7 +8,10 @@ __all__ = ["ConfigWindow"]
 
 
 class ConfigWindow(wiring.Component):
-    """What an access to `pci_cfg_data` stands for. Combinational. VIRTIO 1.4, section 4.1.4.9.
+    """What an access to `pci_cfg_data` stands for. VIRTIO 1.4, section 4.1.4.9.
+
+    A written field counts from the second cycle after the write on: `legal` and what `length` decides are registers.
+    Otherwise combinational; no request is judged so soon after another.
 
     The driver may write anything into bar, offset and length. An access is legal when the bar is 0, the length 1, 2 or
     4, the offset a multiple of it and inside the BAR; any other access reads 0 and changes nothing.
@@ -50,17 +53,22 @@ class ConfigWindow(wiring.Component):
         lane = self.offset[:2]
         bytes_ = Signal(4)
         aligned = Signal()
+        m.d.sync += [
+            bytes_.eq(0), self.legal.eq(aligned & (self.bar == 0) & ~self.offset[self.size_bits:].any()),
+        ]
         with m.Switch(self.length):
             with m.Case(1):
-                m.d.comb += [bytes_.eq(0b0001), aligned.eq(1)]
+                m.d.sync += bytes_.eq(0b0001)
+                m.d.comb += aligned.eq(1)
             with m.Case(2):
-                m.d.comb += [bytes_.eq(0b0011), aligned.eq(~lane[0])]
+                m.d.sync += bytes_.eq(0b0011)
+                m.d.comb += aligned.eq(~lane[0])
             with m.Case(4):
-                m.d.comb += [bytes_.eq(0b1111), aligned.eq(lane == 0)]
+                m.d.sync += bytes_.eq(0b1111)
+                m.d.comb += aligned.eq(lane == 0)
         counted = Signal(4)
         m.d.comb += [
             counted.eq(self.enable & bytes_),
-            self.legal.eq(aligned & (self.bar == 0) & ~self.offset[self.size_bits:].any()),
             self.address.eq(Cat(C(0, 2), self.offset[2:self.size_bits])),
             self.read_strobe.eq(Mux(counted.any(), bytes_ << lane, 0)),
             self.write_strobe.eq(counted << lane),

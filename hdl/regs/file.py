@@ -66,17 +66,28 @@ class RegisterFile(wiring.Component):
             m.d.sync += self.bus.response.valid.eq(0)
         with m.If(taken & ~request.p.write):
             m.d.sync += [self.bus.response.payload.eq(answer), self.bus.response.valid.eq(1)]
-        with m.Switch(index):
-            for number, fields in dwords.items():
-                with m.Case(number):
-                    for field in fields:
-                        m.d.comb += answer[field.lsb:field.lsb + field.width].eq(self._value(field))
+        self._answer(m, index, dwords, answer)
         for number, fields in dwords.items():
             for field in fields:
                 selected = Signal(name=f"{field.name}_selected")
                 m.d.comb += selected.eq(taken & (index == number))
                 self._connect(m, field, selected)
         return m
+
+    def _answer(self, m, index, dwords, answer):
+        """What is read, chosen in two steps: fewer levels than one among all."""
+        low = min(2, len(index))
+        rows = {number >> low: Signal(32, name=f"row{number >> low}") for number in dwords}
+        for row, of_row in rows.items():
+            with m.Switch(index[:low]):
+                for place in range(1 << low):
+                    with m.Case(place):
+                        for field in dwords.get(row << low | place, ()):
+                            m.d.comb += of_row[field.lsb:field.lsb + field.width].eq(self._value(field))
+        with m.Switch(index[low:]):
+            for row, of_row in rows.items():
+                with m.Case(row):
+                    m.d.comb += answer.eq(of_row)
 
     def _value(self, field):
         return C(field.reset, field.width) if field.access is Access.CONSTANT else getattr(self, field.name)

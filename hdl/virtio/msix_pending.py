@@ -87,8 +87,11 @@ class PendingBits(wiring.Component):
             write.data.eq(Mux(self.set, read.data | mask, read.data & ~mask)),
             write.en.eq(self.set | self.reset),
         ]
+        # `set` and `reset` come late: what doesn't depend on them goes before.
+        others = Signal()
+        m.d.comb += others.eq((read.data & ~mask).any())
         with m.If(self.set | self.reset):
-            m.d.sync += occupied.bit_select(number, 1).eq(write.data.any())
+            m.d.sync += occupied.bit_select(number, 1).eq(self.set | others)
         self._search(m, occupied)
         with m.If(self.cancelling):
             m.d.comb += [write.addr.eq(erased), write.data.eq(0), write.en.eq(1)]

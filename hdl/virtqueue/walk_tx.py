@@ -77,8 +77,9 @@ class WalkTransmit(wiring.Component):
             m.d.sync += valid.eq(0)
             with m.If(self.elements.valid):
                 self._check(m, checked, valid, bad)
-        whole, piece, needed = self._measure(m, checked, bad)
-        self._emit(m, checked, valid, taken, whole, piece, needed)
+        stale = Signal()      # the element has just got shorter
+        whole, piece, needed = self._measure(m, checked, bad, stale)
+        self._emit(m, checked, valid, taken, stale, whole, piece, needed)
         return m
 
     def _check(self, m, checked, valid, bad):
@@ -106,8 +107,10 @@ class WalkTransmit(wiring.Component):
             slots.eq(Mux(chain.last, 0, slots + chain.ring)),
         ]
 
-    def _measure(self, m, checked, bad):
-        """One cycle ahead: (the piece is all that is left of the element, its bytes, its requests)."""
+    def _measure(self, m, checked, bad, stale):
+        """One cycle ahead: (the piece is all that is left of the element, its bytes, its requests).
+
+        Measured is what comes, or what is left of an element; a register tells which, as `ready` comes late."""
         part = Signal(6)
         most = Signal(_LENGTH_BITS)
         m.d.comb += part.eq(Mux(self.part_requests > PART_REQUESTS, PART_REQUESTS, self.part_requests))
@@ -118,25 +121,25 @@ class WalkTransmit(wiring.Component):
             self._limit.eq(part - 1),
         ]
         length, address = Signal(_LENGTH_BITS), Signal(9)
-        m.d.comb += [length.eq(checked.length), address.eq(checked.address)]
-        with m.If(self.elements.ready):
-            chain = self.elements.payload.chain
-            m.d.comb += [length.eq(chain.length), address.eq(chain.address)]
+        chain = self.elements.payload.chain
+        m.d.comb += [
+            length.eq(Mux(stale, checked.length, chain.length)), address.eq(Mux(stale, checked.address, chain.address)),
+        ]
         whole, piece, needed = Signal(), Signal(_LENGTH_BITS), Signal(6)
         is_whole = length <= most
-        m.d.sync += [
-            whole.eq(is_whole), piece.eq(Mux(is_whole, length, most)),
-            needed.eq(Mux(is_whole, requests_of(address, length, self.request_shift), (part >> 1) + 1)),
-        ]
+        with m.If(self.elements.ready | stale):
+            m.d.sync += [
+                whole.eq(is_whole), piece.eq(Mux(is_whole, length, most)),
+                needed.eq(Mux(is_whole, requests_of(address, length, self.request_shift), (part >> 1) + 1)),
+            ]
         # Late, since it is known late; `needed` may then be more than the 1 it takes, which does no harm.
         with m.If(self.elements.ready & bad):
             m.d.sync += [whole.eq(1), piece.eq(0)]
         return whole, piece, needed
 
-    def _emit(self, m, checked, valid, taken, whole, piece, needed):
+    def _emit(self, m, checked, valid, taken, stale, whole, piece, needed):
         """Cuts elements into pieces, and packets into parts."""
         asked = Signal(6)     # requests of this part
-        stale = Signal()      # the element has just got shorter
         command, context = self.reads.payload, Signal(DataContext())
         m.d.comb += [
             context.id.eq(checked.id), context.slots.eq(checked.slots), context.drop.eq(checked.drop),

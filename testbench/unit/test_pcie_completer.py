@@ -218,6 +218,31 @@ def test_nothing_overtakes_a_write(seed):
     run(body, seed=seed, stall=0.4)
 
 
+def test_window_is_as_the_write_just_before_made_it():
+    """Requests without a pause between them."""
+    async def body(host):
+        await host.start(command=0)
+        await host.config_write(0xa0, 0x1000)
+        expected = []
+        for n, length in enumerate([4, 1, 3, 2, 0, 4, 5, 1]):
+            host.send(t.config_write(0xa4, length, tag=2 * n), t.config_read(0xa8, tag=2 * n + 1))
+            expected.append((host.image(0x1000, length) if length in (1, 2, 4) else b"").ljust(4, b"\0"))
+        await host.drained(100)
+        assert [completion.data for completion in host.completions() if completion.tag % 2] == expected
+    run(body)
+
+
+def test_status_shows_the_error_of_the_request_just_before():
+    async def body(host):
+        await host.start()
+        host.send(t.config_read(0, function=1, tag=1), t.config_read(0xb4, tag=2))
+        await host.drained(100)
+        refused, status = host.completions()
+        assert refused.status == UNSUPPORTED
+        assert status.data[2] & 0xf == 0b1001      # Correctable Error and Unsupported Request Detected
+    run(body)
+
+
 @pytest.mark.parametrize("width", [128, 256, 512])
 def test_doorbell_latency_and_rate(width):
     async def body(host):

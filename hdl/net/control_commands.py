@@ -26,7 +26,8 @@ class Commands(wiring.Component):
     """Takes class and command off a command's bytes and passes on the rest.
 
     What has no handler, and what ends before its command byte, is answered VIRTIO_NET_ERR, one byte, and changes
-    nothing. A byte a cycle; 1 cycle from `bytes` to the handler's, and from `execute` to the handler's.
+    nothing. A byte a cycle; 1 cycle from `bytes` to the handler's, from `execute` to the handler's, and from the
+    handler's `enough` to the ring's.
 
     Parameters
     ----------
@@ -67,8 +68,8 @@ class Commands(wiring.Component):
         whole = count == 2
         refused = Signal()     # the answer of a command that nobody handles
         known = Cat(group == kind for kind in self.rows.values()).any()
+        m.d.sync += self.i.enough.eq(whole & ~begin & ~known)
         m.d.comb += [
-            self.i.enough.eq(whole & ~begin & ~known),
             self.i.reply.valid.eq(refused), self.i.reply.payload.data.eq(Ack.ERR), self.i.reply.payload.ack.eq(1),
             self.i.reply.payload.last.eq(1),
         ]
@@ -87,8 +88,8 @@ class Commands(wiring.Component):
             port.execute.eq(execute & mine), port.room.eq(room),
         ]
         with m.If(mine):
+            m.d.sync += self.i.enough.eq(port.enough & ~begin)
             m.d.comb += [
-                self.i.enough.eq(port.enough & ~begin),
                 self.i.reply.valid.eq(port.reply.valid), self.i.reply.payload.eq(port.reply.payload),
                 port.reply.ready.eq(self.i.reply.ready),
             ]

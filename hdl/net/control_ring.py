@@ -218,19 +218,19 @@ class ControlRing(wiring.Component):
 
     def _readable(self, m):
         """The bytes of a readable element, 16 at a time at most."""
-        few, count = Signal(5), Signal(5)
-        m.d.comb += [
-            few.eq(Mux(self.left[4:].any(), 16, self.left[:4])),
-            self.command.bytes.payload.eq(self.data[:8]),
-        ]
+        count = Signal(5)
+        m.d.comb += self.command.bytes.payload.eq(self.data[:8])
         with m.State("READABLE"):
+            m.d.sync += count.eq(Mux(self.left[4:].any(), 16, self.left[:4]))
+            m.next = "SOME"
+        with m.State("SOME"):
             with m.If(self.stop):
                 m.next = "LOOK"
-            with m.Elif((self.left == 0) | self.malformed | self.command.enough):
+            with m.Elif((count == 0) | self.malformed | self.command.enough):
                 m.next = "NEXT"
             with m.Else():
-                m.d.sync += [count.eq(few), self.address.eq(self.address + 16), self.left.eq(self.left - few)]
-                self._ask(m, self.address, few, "BYTES")
+                m.d.sync += [self.address.eq(self.address + 16), self.left.eq(self.left - count)]
+                self._ask(m, self.address, count, "BYTES")
         with m.State("BYTES"):
             with self._answer(m):
                 m.next = "FEED"

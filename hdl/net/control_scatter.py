@@ -22,7 +22,7 @@ class ControlScatter(wiring.Component):
     address, length : In
     reply : stream of Reply in
     taken : Out(1)
-        pulse: a byte has been taken that is or will be written, unless `stop`
+        pulse, a cycle late: a byte has been taken that is or will be written, unless `stop`
     full : Out(1)
         pulse: the element is at its end, or `stop`, and the reply is not
     ended : Out(1)
@@ -49,27 +49,32 @@ class ControlScatter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        address, left, finished = Signal(64), Signal(32), Signal()
+        address, left, some, finished = Signal(64), Signal(32), Signal(), Signal()     # `some`: `left` isn't 0
         word = Signal(data.StructLayout({"address": 64, "data": 32, "enables": 4}))
         byte, lane = self.reply.payload, address[:2]
         m.d.comb += [
             self.write.address.eq(word.address), self.write.data.eq(word.data), self.write.enables.eq(word.enables),
         ]
+        m.d.sync += self.taken.eq(0)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [address.eq(self.address), left.eq(self.length), word.enables.eq(0)]
+                m.d.sync += [
+                    address.eq(self.address), left.eq(self.length), some.eq(self.length != 0), word.enables.eq(0),
+                ]
                 m.d.comb += [self.reply.ready.eq(self.drain),
                              self.ended.eq(self.drain & self.reply.valid & byte.last)]
                 with m.If(self.start):
                     m.next = "GATHER"
             with m.State("GATHER"):
-                m.d.comb += [self.reply.ready.eq(left != 0), self.taken.eq(self.reply.valid & self.reply.ready)]
-                with m.If(left == 0):
+                m.d.comb += self.reply.ready.eq(some)
+                m.d.sync += self.taken.eq(self.reply.valid & some)
+                with m.If(~some):
                     m.d.comb += self.full.eq(1)
                     m.next = "IDLE"
                 with m.Elif(self.reply.valid):
                     m.d.sync += [
-                        address.eq(address + 1), left.eq(left - 1), word.address.eq(address), finished.eq(byte.last),
+                        address.eq(address + 1), left.eq(left - 1), some.eq(left != 1),
+                        word.address.eq(address), finished.eq(byte.last),
                         word.data.word_select(lane, 8).eq(byte.data), word.enables.bit_select(lane, 1).eq(1),
                     ]
                     with m.If((lane == 3) | (left == 1) | byte.last):

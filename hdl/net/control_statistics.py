@@ -204,8 +204,13 @@ class DeviceStatistics(wiring.Component):
         return lowest, size
 
     def _count_commands(self, m):
+        """Counted a cycle late, which keeps the way of the ack and the sum apart."""
         commands, right = Signal(64), Signal(64)
-        m.d.sync += [commands.eq(commands + self.executed), right.eq(right + self.acknowledged)]
+        executed, acknowledged = Signal(), Signal()
+        m.d.sync += [
+            executed.eq(self.executed), acknowledged.eq(self.acknowledged),
+            commands.eq(commands + executed), right.eq(right + acknowledged),
+        ]
         with m.If(self.clear):
-            m.d.sync += [commands.eq(0), right.eq(0)]
+            m.d.sync += [commands.eq(0), right.eq(0), executed.eq(0), acknowledged.eq(0)]
         return Cat(commands, right)

@@ -31,12 +31,12 @@ class OffloadPath(wiring.Component):
     ----------
     features : In(TransmitFeatures)
         constant while anything is inside
-    write, commit, abort, row, queue, header, total : In
+    write, commit, abort, row, queue, header, header_complete, total : In
         from `HeaderStrip`; only while `used` is below the rows that `size` makes
     verified : In(18), hopeless : In(1)
         of the packet that comes: bytes that have been read without error; no more of it may leave. 0 between packets
     segmented : Out(1)
-        with `header`: the packet is to be segmented
+        from the cycle after `header_complete`: the packet is to be segmented
     enable : In(1)
         rows may leave; 3 more may come after it falls
     o : Out(LeavingRow(width, pair_bits, max_frame))
@@ -57,7 +57,7 @@ class OffloadPath(wiring.Component):
         super().__init__({
             "features": In(TransmitFeatures),
             "write": In(1), "commit": In(1), "abort": In(1), "row": In(PacketBeat(width)), "queue": In(pair_bits),
-            "header": In(VirtioNetHeader), "total": In(range(LONGEST_PACKET + 1)),
+            "header": In(VirtioNetHeader), "header_complete": In(1), "total": In(range(LONGEST_PACKET + 1)),
             "verified": In(18), "hopeless": In(1),
             "segmented": Out(1), "enable": In(1),
             "o": Out(LeavingRow(width, pair_bits, max_frame)), "malformed": Out(1), "malformed_queue": Out(pair_bits),
@@ -73,8 +73,9 @@ class OffloadPath(wiring.Component):
         offload = decode.offload
         keep, marker, misfit, straight = (Signal(name=name) for name in ("keep", "marker", "misfit", "straight"))
         m.d.comb += [
-            decode.features.eq(self.features), decode.header.eq(self.header), self.segmented.eq(offload.segment),
-            misfit.eq(self.commit & offload.checksum & (offload.start + offload.offset + 2 > self.total)),
+            decode.features.eq(self.features), decode.header.eq(self.header), decode.complete.eq(self.header_complete),
+            self.segmented.eq(offload.segment),
+            misfit.eq(self.commit & offload.checksum & (offload.end > self.total)),
             keep.eq(self.write & ~misfit), marker.eq(self.abort | (misfit & ~self.row.first)),
             straight.eq(waiting.empty & segmenter.idle & self.enable & ~offload.segment),
             self.used.eq(waiting.used), self.idle.eq(waiting.empty & segmenter.idle),
@@ -83,7 +84,7 @@ class OffloadPath(wiring.Component):
             segmenter.enable.eq(self.enable),
         ]
         self._wait(m, waiting, segmenter, offload, (keep | marker) & ~straight, marker)
-        self._end(m, segmenter, offload, keep, marker)
+        self._end(m, segmenter)
 
         o = self.o
         m.d.comb += o.eq(segmenter.o)
@@ -106,19 +107,22 @@ class OffloadPath(wiring.Component):
         for name in ("data", "bytes", "first", "last"):
             m.d.comb += [into[name].eq(self.row[name]), out.row[name].eq(waiting.o.payload[name])]
 
-    def _end(self, m, segmenter, offload, keep, marker):
-        """How packets to be segmented end, and how far the one has come that hasn't ended."""
+    def _end(self, m, segmenter):
+        """How packets to be segmented end, and how far the one has come that hasn't ended: all of it a cycle late."""
         m.submodules.ends = ends = Queue(PacketEnd, self.rows)
         wiring.connect(m, ends.o, segmenter.ends)
+        ended, stores = Signal(), Signal()
         stored, count = Signal(18), Signal(range(self.rows + 1))     # packets that have ended
-        m.d.comb += [
-            ends.i.valid.eq(offload.segment & ((keep & self.commit) | marker)),
-            ends.i.payload.good.eq(~marker), ends.i.payload.total.eq(self.total),
-            segmenter.open.eq(count == 0), segmenter.stored.eq(stored), segmenter.verified.eq(self.verified),
-            segmenter.hopeless.eq(self.hopeless),
+        m.d.sync += [
+            ended.eq(self.segmented & (self.commit | self.abort)), stores.eq(self.segmented & self.write),
+            ends.i.payload.good.eq(~self.abort), ends.i.payload.total.eq(self.total),
+            segmenter.verified.eq(self.verified), segmenter.hopeless.eq(self.hopeless),
+            count.eq(count + ended - (ends.o.valid & ends.o.ready)),
         ]
-        m.d.sync += count.eq(count + ends.i.valid - (ends.o.valid & ends.o.ready))
-        with m.If(ends.i.valid):
+        m.d.comb += [
+            ends.i.valid.eq(ended), segmenter.open.eq(count == 0), segmenter.stored.eq(stored),
+        ]
+        with m.If(ended):
             m.d.sync += stored.eq(0)
-        with m.Elif(keep & offload.segment):
+        with m.Elif(stores):
             m.d.sync += stored.eq(stored + self.width // 8)

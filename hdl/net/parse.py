@@ -28,27 +28,24 @@ def _number(octets):
     return Cat(*reversed(list(octets)))
 
 
-def _has_ports(protocol):
-    return (protocol == Protocol.TCP) | (protocol == Protocol.UDP)
-
-
 class _NetworkLayer(data.StructLayout):
     """What the second stage knows.
 
     Fields: `ipv4`, `ipv6`, `truncated`, `malformed` as in `PacketHeaders`, as far as known; `source`, `destination` of
-    the IP version by EtherType; for IPv4: `ihl`, `fragment4`, `protocol4`, `word4` (the first 4 bytes behind the
-    header), `within4` it is inside the frame, `room4` and inside the packet; for IPv6: `end` of the extension headers,
-    and for each slot `words` (its first 4 bytes) and `names` (the next headers, that of the fixed header first);
-    whether 0, 4 or 8 bytes from that slot on are inside the frame, `reached6`, `within6`, `whole6`; whether 4 bytes
-    there are inside the packet, `room6`; whether an extension header there would have a home address, `home6` as a
-    destination option, `care6` as a routing header.
+    the IP version by EtherType; for IPv4: `ihl`, `fragment4`, `protocol4` and whether that is TCP or UDP, `tcp4`,
+    `udp4`; `word4` (the first 4 bytes behind the header), `within4` it is inside the frame, `room4` and inside the
+    packet; for IPv6: `end` of the extension headers, and for each slot `words` (its first 4 bytes) and `names` (the
+    next headers, that of the fixed header first; `tcp6`, `udp6` as before); whether 0, 4 or 8 bytes from that slot on
+    are inside the frame, `reached6`, `within6`, `whole6`; whether 4 bytes there are inside the packet, `room6`; whether
+    an extension header there would have a home address, `home6` as a destination option, `care6` as a routing header.
     """
 
     def __init__(self):
         super().__init__({
             "ipv4": 1, "ipv6": 1, "truncated": 1, "malformed": 1, "source": 128, "destination": 128,
-            "ihl": 4, "fragment4": 1, "protocol4": 8, "word4": 32, "within4": 1, "room4": 1,
+            "ihl": 4, "fragment4": 1, "protocol4": 8, "tcp4": 1, "udp4": 1, "word4": 32, "within4": 1, "room4": 1,
             "end": ChainEnd, "words": data.ArrayLayout(32, SLOTS), "names": data.ArrayLayout(8, SLOTS),
+            "tcp6": SLOTS, "udp6": SLOTS,
             "reached6": SLOTS, "within6": SLOTS, "whole6": SLOTS, "room6": SLOTS,
             "home6": MOBILE_SLOTS, "care6": MOBILE_SLOTS,
         })
@@ -138,6 +135,7 @@ class HeaderParser(wiring.Component):
             inside.eq(left >= header),
             found.ipv4.eq(link.ipv4 & fixed & right & inside),
             found.ihl.eq(ihl), found.protocol4.eq(l3[9]),
+            found.tcp4.eq(l3[9] == Protocol.TCP), found.udp4.eq(l3[9] == Protocol.UDP),
             found.fragment4.eq(Cat(l3[6][:6], l3[7]).any()),     # More Fragments, Fragment Offset
             found.within4.eq(left >= header + PORT_BYTES),
             found.room4.eq(length >= header + PORT_BYTES),
@@ -166,8 +164,12 @@ class HeaderParser(wiring.Component):
         ]
         m.d.comb += [found.words[n].eq(Cat(l3[at] for at in range(start, start + PORT_BYTES)))
                      for n, start in enumerate(starts)]
-        m.d.comb += [found.names[n].eq(digest.next_header)
-                     for n, digest in enumerate([link.first, *(link.slots[k] for k in range(SLOTS - 1))])]
+        names = [link.first.next_header, *(link.slots[n].next_header for n in range(SLOTS - 1))]
+        m.d.comb += [
+            *(found.names[n].eq(name) for n, name in enumerate(names)),
+            found.tcp6.eq(Cat(name == Protocol.TCP for name in names)),
+            found.udp6.eq(Cat(name == Protocol.UDP for name in names)),
+        ]
         m.d.comb += [found.home6.eq(Cat(self._has_home(l3[start:start + 8]) for start in starts[:MOBILE_SLOTS])),
                      found.care6.eq(Cat((l3[start + 1] == ROUTING_LENGTH) & (l3[start + 2] == ROUTING_TYPE)
                                         for start in starts[:MOBILE_SLOTS]))]
@@ -194,17 +196,17 @@ class HeaderParser(wiring.Component):
         found6 = ends6 & Mux(end.fragment, whole, reached)
         protocol, word = Signal(8), Signal(32)
         ported, fits, transport = Signal(), Signal(), Signal()
+        # With `transport`: TCP or UDP; found beside the choice of the protocol, not behind it.
+        is_tcp, is_udp, carries = (Signal(name=name) for name in ("is_tcp", "is_udp", "carries"))
         m.d.comb += [
             protocol.eq(Mux(network.ipv4, network.protocol4,
                             Mux(found6, Mux(end.fragment, word6[:8], one_hot_choice(end.by, network.names)), 0))),
             word.eq(Mux(network.ipv4, network.word4, word6)),
             ported.eq(transport & Mux(network.ipv4, network.within4 & network.room4, within & room)),
+            is_tcp.eq(Mux(network.ipv4, network.tcp4, (end.by & network.tcp6).any())),
+            is_udp.eq(Mux(network.ipv4, network.udp4, (end.by & network.udp6).any())),
+            carries.eq(is_tcp | is_udp),
         ]
-        is_tcp, is_udp = protocol == Protocol.TCP, protocol == Protocol.UDP
-        # With `transport`: TCP or UDP; found beside the choice of the protocol, not behind it.
-        carries = Signal()
-        m.d.comb += carries.eq(Mux(network.ipv4, _has_ports(network.protocol4),
-                                   one_hot_choice(end.by, [_has_ports(name) for name in network.names])))
         m.d.comb += [
             o.fragment.eq((network.ipv4 & network.fragment4) | (found6 & end.fragment)),
             transport.eq((network.ipv4 & ~network.fragment4) | (found6 & ~end.fragment)),

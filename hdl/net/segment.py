@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..stream import PacketBeat
 from .checksum import ChecksumJob
-from .offload import CHECKSUM_OF_TCP, CHECKSUM_OF_UDP, Offload
+from .offload import CHECKSUM_BYTES, CHECKSUM_OF_TCP, CHECKSUM_OF_UDP, Offload
 from .segment_plan import Arrived, SegmentPlan
 from .segment_rows import SegmentRows
 from .segment_scan import FIRST_WORD, HEADER_LIMIT, TCP_SCANNED, UDP_SCANNED, HeaderScan
@@ -199,4 +199,4 @@ class Segmenter(wiring.Component):
 def plain_job(job, offload):
     """Checksum that the header of a packet that isn't segmented asks for."""
     return job.eq(Cat(offload.checksum, offload.start[:len(job.start)], C(0, 16),
-                      (offload.start + offload.offset)[:len(job.at)], offload.offset == CHECKSUM_OF_UDP))
+                      (offload.end - CHECKSUM_BYTES)[:len(job.at)], offload.never_zero))

@@ -44,8 +44,9 @@ class HeaderStrip(wiring.Component):
         to the `FrameBuffer`; `abort` comes without a row, and only if the packet has written any
     queue : Out(pair_bits)
         with `write`: local index of the queue that the packet was read from
-    header : Out(VirtioNetHeader)
-        with `write`: the packet's header; also from the cycle of the beat after the one that completes it
+    header : Out(VirtioNetHeader); header_complete : Out(1)
+        pulse: this is the header of the packet that comes, whose first `write` is still ahead; that of the packet
+        before may come in this very cycle
     total : Out(range(LONGEST_PACKET + 1))
         with `commit`: bytes of the packet without header
     idle : Out(1)
@@ -61,7 +62,7 @@ class HeaderStrip(wiring.Component):
             "good": In(1), "cut": In(1), "bytes": In(range(LONGEST_PACKET + 1)),
             "write": Out(1), "commit": Out(1), "abort": Out(1), "row": Out(PacketBeat(width)),
             "queue": Out(pair_bits),
-            "header": Out(VirtioNetHeader), "total": Out(range(LONGEST_PACKET + 1)),
+            "header": Out(VirtioNetHeader), "header_complete": Out(1), "total": Out(range(LONGEST_PACKET + 1)),
             "idle": Out(1),
         })
         self._lanes = width // 8
@@ -127,7 +128,7 @@ class HeaderStrip(wiring.Component):
             m.d.sync += fresh.eq(1)
         with m.Elif(self.write):
             m.d.sync += fresh.eq(0)
-        self._keep_header(m, valid & over, passed, merged)
+        self._read_header(m, valid & over, passed, merged)
         return m
 
     def _rotate(self, m, rotated, start, fill, valid, ends, over):
@@ -156,11 +157,15 @@ class HeaderStrip(wiring.Component):
         with m.Elif(self.clear | between):
             m.d.sync += [place.eq(self._begin), between.eq(1)]
 
-    def _keep_header(self, m, row_complete, passed, row):
-        rows = [Signal(self.width, name=f"header_row{n}") for n in range(self._header_rows)]
-        for n, kept in enumerate(rows):
+    def _read_header(self, m, row_complete, passed, row):
+        """The header ends with its last row, and is given out with it."""
+        before = [Signal(self.width, name=f"header_row{n}") for n in range(self._header_rows - 1)]
+        for n, kept in enumerate(before):
             with m.If(row_complete & (passed == n)):
                 m.d.sync += kept.eq(row)
-        size = Shape.cast(VirtioNetHeader).width
-        short, long = (Cat(rows)[8 * (-total % self._lanes):][:size] for total in (HEADER_BYTES, LONG_HEADER_BYTES))
-        m.d.comb += Value.cast(self.header).eq(Mux(self.long_header, long, short))
+        rows, size = Cat(*before, row), Shape.cast(VirtioNetHeader).width
+        short, long = (rows[-8 * total:][:size] for total in (HEADER_BYTES, LONG_HEADER_BYTES))
+        m.d.comb += [
+            Value.cast(self.header).eq(Mux(self.long_header, long, short)),
+            self.header_complete.eq(row_complete & (passed + 1 == self._rows)),
+        ]

@@ -137,7 +137,7 @@ class Transmit(wiring.Component):
     def _offload(self, m, judge, judged, strip, path, buffer):
         """From the strip through the path to the frame buffer."""
         o = path.o
-        for name in ("write", "commit", "abort", "row", "queue", "header", "total"):
+        for name in ("write", "commit", "abort", "row", "queue", "header", "header_complete", "total"):
             m.d.comb += getattr(path, name).eq(getattr(strip, name))
         with m.If((judged & judge.ended) | self.clear):
             m.d.sync += [path.verified.eq(0), path.hopeless.eq(0)]

@@ -143,6 +143,7 @@ class Receive(wiring.Component):
         write, read = states.write_port(), states.read_port(domain="comb")
         self._batch = batch = narrow.batches.payload
         self._number = number = Signal(6)     # of the descriptor at hand in its batch
+        self._count = Signal.like(batch.context.count)     # of descriptors in the batch, known early in a cycle
         self._state = state = Signal(ReceiveState(self.slot_bits))
         self._marks = marks = Signal(Marks(self.batch))     # of the descriptor at hand and those behind it
         self._lane = Signal(range(LINE))     # place of the descriptor at hand in its line
@@ -175,7 +176,8 @@ class Receive(wiring.Component):
         with m.FSM() as fsm:
             with m.State("BATCH"):
                 m.d.sync += [
-                    state.eq(read.data), number.eq(0), marks.eq(mark.marks.payload), self._fresh.eq(0),
+                    state.eq(read.data), number.eq(0), self._count.eq(batch.context.count),
+                    marks.eq(mark.marks.payload), self._fresh.eq(0),
                     self._lane.eq(self.config.descriptors[4:6] + batch.context.index),
                 ]
                 # In a read that failed nothing is available.
@@ -260,14 +262,14 @@ class Receive(wiring.Component):
         """How far what is thrown away shows descriptors available without a gap, a line of marks a cycle. The report
         waits until nothing of the queue is behind; that is soon, as what is not reported counts as under way."""
         batch, state, marks, number, until = self._batch, self._state, self._marks, self._number, self._until
-        line, whole = ones(marks.right[:LINE]), number == batch.context.count
+        line, whole = ones(marks.right[:LINE]), number == self._count
         with m.State("DOUBT"):
             m.d.sync += [state.scan.eq(1), state.position.eq(here), state.slot.eq(slot), state.count.eq(number),
                          state.further.eq(0)]
             m.next = "SCAN"
         with m.State("SCAN"):
             m.d.comb += skip.eq(1)
-            m.d.sync += [number.eq(Mux(marks.all, batch.context.count, number + line)),
+            m.d.sync += [number.eq(Mux(marks.all, self._count, number + line)),
                          marks.right.eq(marks.right >> LINE)]
             with m.If(marks.all | (line != LINE)):
                 m.next = "SCANNED"

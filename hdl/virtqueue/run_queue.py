@@ -86,8 +86,7 @@ class RunQueue(wiring.Component):
         ]
         if self.through:
             # What passes has neither entered nor left.
+            m.d.comb += fifo.i.valid.eq(wanted & ~waiting & ~(self.o.ready & ~fifo.o.valid))
             with m.If(~fifo.o.valid & ~self.init.valid):
-                m.d.comb += [
-                    self.o.payload.eq(queue), self.o.valid.eq(wanted), fifo.i.valid.eq(wanted & ~self.o.ready),
-                ]
+                m.d.comb += [self.o.payload.eq(queue), self.o.valid.eq(wanted)]
         return m

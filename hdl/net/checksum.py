@@ -76,9 +76,10 @@ class ChecksumSum(wiring.Component):
             *(after.eq(before) for before, after in zip(stages, stages[1:])),
         ]
         groups = self._group(m, self._mask(m))
-        total = Signal(32)
+        words = self.width // 16
+        total = Signal(range((words + 2) << 16))
         with m.If(stages[1].valid):
-            m.d.sync += total.eq(Mux(stages[1].first, stages[1].initial, total) + add_up(m, groups, "groups"))
+            m.d.sync += total.eq(Mux(stages[1].first, stages[1].initial, fold16(total)) + add_up(m, groups, "groups"))
         folded, added = Signal(17), Signal(16)
         value = Mux(stages[3].odd, Cat(added[8:], added[:8]), added)
         m.d.comb += added.eq(folded[:16] + folded[16])
@@ -92,14 +93,18 @@ class ChecksumSum(wiring.Component):
     def _mask(self, m):
         """First cycle: the row with 0 for every byte that doesn't count."""
         lanes = self.width // 8
+        bits = lanes.bit_length() - 1
         ahead, begin = Signal.like(self.job.start), Signal.like(self.job.start)     # bytes before `start`
+        beyond = begin[bits:].any()                                                 # it lies behind this row
         m.d.comb += begin.eq(Mux(self.row.first, self.job.start, ahead))
         with m.If(self.write):
-            m.d.sync += ahead.eq(Mux(begin >= lanes, begin - lanes, 0))
+            m.d.sync += ahead.eq(Mux(beyond, begin - lanes, 0))
         row, counts = Signal(self.width), Signal(lanes)
+        # Each lane by a table of few bits: a comparison would be a carry chain.
+        every = ~C(0, lanes)
         m.d.sync += [
             row.eq(self.row.data),
-            counts.eq(Cat((begin <= lane) & (self.row.bytes > lane) for lane in range(lanes))),
+            counts.eq(Mux(beyond, 0, (every << begin[:bits])[:lanes] & ~(every << self.row.bytes)[:lanes])),
         ]
         return Cat(Mux(counts[lane], row.word_select(lane, 8), 0) for lane in range(lanes))
 

@@ -113,15 +113,16 @@ class ChecksumJudge(wiring.Component):
         return o
 
     def _gather(self, m, i):
-        """Second stage, with `end`: the header's sum, and what there is behind the header."""
+        """Second stage, with `end`: the header's sum, in two parts, and what there is behind the header."""
         at = self.end.at
-        o = Signal(data.StructLayout({"is4": 1, "addresses": 18, "header": 21, "rest": signed(18), "second": 32,
-                                      "on_its_way": 1}), reset_less=True)
+        o = Signal(data.StructLayout({"is4": 1, "addresses": 18, "header": data.ArrayLayout(20, 2), "rest": signed(18),
+                                      "second": 32, "on_its_way": 1}), reset_less=True)
         before = [C(1), *(at[n + 1:].any() for n in range(TERMS - 1))]
         terms = [Mux(i.is4 | bit, term, 0) for bit, term in zip(before, i.terms)]
         header6 = one_hot_choice(at, [C(8 * n, 6) for n in range(SLOTS)])
         m.d.sync += [
-            o.is4.eq(i.is4), o.addresses.eq(i.addresses), o.header.eq(add_up(m, terms, "header")),
+            o.is4.eq(i.is4), o.addresses.eq(i.addresses),
+            *(o.header[n].eq(add_up(m, terms[n::2], f"header{n}_")) for n in range(2)),
             o.rest.eq(i.length - Mux(i.is4, i.header4, header6)),
             o.second.eq(Mux(i.is4, i.second4, one_hot_choice(at, i.seconds6))),
             o.on_its_way.eq((self.end.routing & i.on_its_way).any()),
@@ -132,26 +133,26 @@ class ChecksumJudge(wiring.Component):
         """Third and fourth stage, with and behind `valid`: what is missing in the packet's sum, and whether a verdict
         is possible."""
         headers = self.headers
-        third = Signal(data.StructLayout({"addresses": 21, "rest": 17, "possible": 1, "header_right": 1}),
+        third = Signal(data.StructLayout({"addresses": 21, "rest": 17, "possible": 1, "ipv6": 1, "folded": 17}),
                        reset_less=True)
         final = Signal(data.StructLayout({"missing": 17, "possible": 1, "header_right": 1}), reset_less=True)
         judged = Signal()
         length, checksum = (Cat(i.second[at + 8:at + 16], i.second[at:at + 8]) for at in (0, 16))
         complete = Mux(headers.tcp, i.rest >= TCP_HEADER_BYTES,
                        (i.rest >= UDP_HEADER_BYTES) & (i.rest == length) & (checksum != 0))
-        folded = fold16(i.header)
+        header = add_up(m, i.header, "header")
         m.d.sync += [
             judged.eq(self.valid),
             # A multiple of 65535 less something is its negative.
-            third.addresses.eq(Mux(i.is4, i.addresses, 65535 * 32 - i.header)),
+            third.addresses.eq(Mux(i.is4, i.addresses, 65535 * 32 - header)),
             third.rest.eq(i.rest[:16] + headers.protocol),
             third.possible.eq((headers.tcp | headers.udp) & complete & ~headers.malformed & ~headers.truncated
                               & ~(headers.ipv6 & i.on_its_way)),
-            third.header_right.eq(headers.ipv6 | (folded == 65535)),
+            third.ipv6.eq(headers.ipv6), third.folded.eq(fold16(header)),
         ]
         missing = Signal(22)
         m.d.comb += missing.eq(third.addresses + third.rest)
         with m.If(judged):
             m.d.sync += [final.missing.eq(fold16(missing)), final.possible.eq(third.possible),
-                         final.header_right.eq(third.header_right)]
+                         final.header_right.eq(third.ipv6 | (third.folded == 65535))]
         return final, judged

@@ -59,7 +59,7 @@ class FrameBuffer(wiring.Component):
         # Positions count twice around, so that full and empty differ.
         written, committed, read = Signal(range(2 * self.rows)), Signal(range(2 * self.rows)), \
             Signal(range(2 * self.rows))
-        after = (written + self.write)[:len(written)]
+        after = Mux(self.write, written + 1, written)[:len(written)]      # `write` comes late
         m.d.comb += [
             writer.addr.eq(written), writer.data.eq(self.row), writer.en.eq(self.write),
             self.used.eq((written - read)[:len(written)]),

@@ -71,19 +71,26 @@ class OffloadPath(wiring.Component):
             self.width, self.size, {"marker": 1, "queue": self.pair_bits, "offload": Offload})
         m.submodules.segmenter = segmenter = Segmenter(self.width, self.pair_bits, self.max_frame)
         offload = decode.offload
-        keep, marker, misfit, straight = (Signal(name=name) for name in ("keep", "marker", "misfit", "straight"))
+        keep, marker, misfit, misfits = (Signal(name=name) for name in ("keep", "marker", "misfit", "misfits"))
+        misfit_queue = Signal(self.pair_bits)
+        # Nothing was inside a cycle ago, and nothing has come since but what went straight through.
+        free, straight, waits = Signal(), Signal(), Signal()
         m.d.comb += [
             decode.features.eq(self.features), decode.header.eq(self.header), decode.complete.eq(self.header_complete),
             self.segmented.eq(offload.segment),
             misfit.eq(self.commit & offload.checksum & (offload.end > self.total)),
             keep.eq(self.write & ~misfit), marker.eq(self.abort | (misfit & ~self.row.first)),
-            straight.eq(waiting.empty & segmenter.idle & self.enable & ~offload.segment),
+            straight.eq(free & ~offload.segment), waits.eq((keep | marker) & ~straight),
             self.used.eq(waiting.used), self.idle.eq(waiting.empty & segmenter.idle),
-            segmenter.hold.eq(misfit), self.malformed.eq(misfit | segmenter.malformed),
-            self.malformed_queue.eq(Mux(misfit, self.queue, segmenter.malformed_queue)),
+            segmenter.hold.eq(misfits), self.malformed.eq(misfits | segmenter.malformed),
+            self.malformed_queue.eq(Mux(misfits, misfit_queue, segmenter.malformed_queue)),
             segmenter.enable.eq(self.enable),
         ]
-        self._wait(m, waiting, segmenter, offload, (keep | marker) & ~straight, marker)
+        m.d.sync += [
+            free.eq(waiting.empty & segmenter.idle & self.enable & ~waits),
+            misfits.eq(misfit), misfit_queue.eq(self.queue),
+        ]
+        self._wait(m, waiting, segmenter, offload, waits, marker)
         self._end(m, segmenter)
 
         o = self.o

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..stream import PacketBeat
 from .arithmetic import add_up, fold16
 from .spec import ETHERNET_HEADER_BYTES, IPV6_HEADER_BYTES, VLAN_TAG_BYTES, EtherType, is_vlan_tag
+from .window import one_hot_choice
 
 __all__ = ["PacketSum"]
 
@@ -129,17 +130,23 @@ class PacketSum(wiring.Component):
         shape = data.StructLayout({**self._tags, "data": self.width, "bytes": range(self._lanes + 1),
                                    "tags": 3, "second": 1, "left": LENGTH_BITS, "take": range(self._lanes + 1)})
         o, valid = Signal(shape, reset_less=True), Signal()
-        begin = Mux(i.tags[2], BEGIN[2], Mux(i.tags[1], BEGIN[1], BEGIN[0]))
-        fixed = Signal(range(BEGIN[2] + IPV6_HEADER_BYTES + 1))
-        m.d.comb += fixed.eq(Mux(i.ipv6, begin + IPV6_HEADER_BYTES, begin))
-        known, left = Signal(LENGTH_BITS), Signal(LENGTH_BITS)
+        known, left, next_left = (Signal(LENGTH_BITS, name=name) for name in ("known", "left", "next_left"))
+
+        def behind(ahead):
+            """What is left behind `ahead` bytes, by the length; a constant is chosen, so that there is one sum."""
+            fixed = [Mux(i.ipv6, begin + IPV6_HEADER_BYTES - ahead, begin - ahead) for begin in BEGIN]
+            return i.length + one_hot_choice(i.tags, fixed)
+        tells = i.second if self._before else i.first      # with this beat the length is known
+        m.d.comb += [
+            left.eq(Mux(tells, behind(self._before), known)),
+            next_left.eq(Mux(tells, behind(self._before + self._lanes), known - self._lanes)),
+        ]
         if self._before:
-            m.d.comb += left.eq(Mux(i.second, i.length + fixed - self._before, Mux(i.first, self._lanes, known)))
-        else:
-            m.d.comb += left.eq(Mux(i.first, i.length + fixed, known))
+            with m.If(i.first):
+                m.d.comb += left.eq(self._lanes)
         beyond = left[self._lane_bits:].any()
         with m.If(i_valid):
-            m.d.sync += known.eq(Mux(beyond, left - self._lanes, 0))
+            m.d.sync += known.eq(Mux(beyond, next_left, 0))
         m.d.sync += [valid.eq(i_valid), o.left.eq(left), o.take.eq(Mux(beyond, self._lanes, left[:self._lane_bits]))]
         m.d.sync += [o[name].eq(i[name]) for name in (*self._tags, "data", "bytes", "tags", "second")]
         return o, valid

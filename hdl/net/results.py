@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..stream import Queue
+from ..stream import Queue, RegisterSlice
 
 __all__ = ["ResultQueue"]
 
@@ -33,14 +33,12 @@ class ResultQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.waiting = waiting = Queue(self.shape, self.depth, block=True)
-        free = ~self.o.valid | self.o.ready
-        straight = free & (waiting.level == 0)
+        m.submodules.next = after = RegisterSlice(self.shape)
+        wiring.connect(m, after.o, wiring.flipped(self.o))
+        straight = after.i.ready & (waiting.level == 0)
         m.d.comb += [
-            waiting.i.valid.eq(self.valid & ~straight), waiting.i.payload.eq(self.i), waiting.o.ready.eq(free),
+            waiting.i.valid.eq(self.valid & ~straight), waiting.i.payload.eq(self.i),
+            waiting.o.ready.eq(after.i.ready), after.i.valid.eq(waiting.o.valid | (self.valid & straight)),
+            Value.cast(after.i.payload).eq(Mux(waiting.o.valid, Value.cast(waiting.o.payload), Value.cast(self.i))),
         ]
-        with m.If(free):
-            m.d.sync += [
-                self.o.valid.eq(waiting.o.valid | (self.valid & straight)),
-                self.o.payload.eq(Mux(waiting.o.valid, Value.cast(waiting.o.payload), Value.cast(self.i))),
-            ]
         return m

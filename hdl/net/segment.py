@@ -9,7 +9,7 @@ from .checksum import ChecksumJob
 from .offload import CHECKSUM_BYTES, CHECKSUM_OF_TCP, CHECKSUM_OF_UDP, Offload
 from .segment_plan import Arrived, SegmentPlan
 from .segment_rows import SegmentRows
-from .segment_scan import FIRST_WORD, HEADER_LIMIT, TCP_SCANNED, UDP_SCANNED, HeaderScan
+from .segment_scan import FIRST_WORD, TCP_SCANNED, UDP_SCANNED, HeaderScan
 from .spec import LONGEST_PACKET
 
 __all__ = ["LeavingRow", "PacketEnd", "PacketRow", "Segmenter"]
@@ -115,20 +115,21 @@ class Segmenter(wiring.Component):
             m.d.sync += [offload.eq(self.i.payload.offload), queue.eq(self.i.payload.queue)]
         m.d.comb += [
             self.malformed_queue.eq(queue),
-            rows.rows.valid.eq(self.i.valid & (begins | ~self.idle)),
-            self.i.ready.eq(Mux(plain, self.enable, rows.rows.ready & (begins | ~self.idle))),
+            # Without a packet to be segmented these are not ready for any row.
+            rows.rows.valid.eq(self.i.valid), self.i.ready.eq(Mux(plain, self.enable, rows.rows.ready)),
         ]
         self._leave(m, offload, queue, rows, scan, plain)
         return m
 
     def _control(self, m, offload, rows, scan, plan, plain, begins):
-        word = Signal(range(HEADER_LIMIT // 4 + self.width // 32))     # next to be scanned
-        bad = Signal()                                                # the packet is malformed
+        count = self.width // 32
+        word = Signal(range(count))                # of `here`, next to be scanned
+        fresh, through = Signal(), Signal()        # no word has been scanned; all words of `here` have
+        bad = Signal()                             # the packet is malformed
         # The word that ends a scan lies in no row so far; a cycle late, but rows come further apart.
         more = Signal()
         m.d.sync += more.eq(rows.loaded <= offload.start + Mux(offload.tcp, TCP_SCANNED, UDP_SCANNED))
-        words = Array(rows.here.data.word_select(n, 32) for n in range(self.width // 32))
-        m.d.sync += [scan.valid.eq(0), scan.word.eq(words[word[:(self.width // 32 - 1).bit_length()]])]
+        m.d.sync += [scan.valid.eq(0), scan.word.eq(rows.here.data.word_select(word, 32))]
         with m.If(plan.malformed):
             m.d.sync += bad.eq(1)
         with m.FSM():
@@ -138,7 +139,7 @@ class Segmenter(wiring.Component):
                     # Rows that are still inside have left when `offload` changes.
                     begins.eq(self.i.valid & self.i.payload.offload.segment),
                 ]
-                m.d.sync += [word.eq(FIRST_WORD), bad.eq(0)]
+                m.d.sync += [word.eq(FIRST_WORD), fresh.eq(1), through.eq(0), bad.eq(0)]
                 with m.If(begins):
                     m.d.comb += [rows.load.eq(1), rows.begin.eq(1)]
                     m.next = "scan"
@@ -147,21 +148,23 @@ class Segmenter(wiring.Component):
                         m.next = "drop"
             with m.State("scan"):
                 # `begin` comes with the first word, which is seen a cycle later.
-                m.d.comb += scan.begin.eq(word == FIRST_WORD)
+                m.d.comb += scan.begin.eq(fresh)
                 with m.If(~scan.begin & scan.done & (~scan.good | (rows.loaded >= scan.facts.size))):
                     m.d.comb += plan.begin.eq(scan.good)
                     m.d.sync += bad.eq(~scan.good)
                     m.next = "give"
                     with m.If(~scan.good):
                         m.next = "drop"
-                with m.Elif((~scan.begin & scan.done) | (word << 2 == rows.loaded)):
+                with m.Elif((~scan.begin & scan.done) | through):
                     # What was scanned last may have been enough.
                     m.d.comb += rows.load.eq((~scan.valid | more) & ~rows.ended)
+                    with m.If(rows.load & self.i.valid):
+                        m.d.sync += through.eq(0)
                     with m.If(~scan.valid & rows.ended):
                         m.d.sync += bad.eq(1)
                         m.next = "drop"
                 with m.Else():
-                    m.d.sync += [scan.valid.eq(1), word.eq(word + 1)]
+                    m.d.sync += [scan.valid.eq(1), word.eq(word + 1), fresh.eq(0), through.eq(word == count - 1)]
             with m.State("give"):
                 with m.If(plan.idle & rows.segments.ready):
                     m.next = "drop"

@@ -88,21 +88,22 @@ class SegmentRows(wiring.Component):
         segment = Signal(self.segment.shape())
         giving, gives = Signal(), Signal()            # a segment is under way; a row of it begins
         number, last = Signal(range(self.max_frame // lanes + 1)), Signal(range(self.max_frame // lanes + 1))
+        coming_last = (self.segments.payload.bytes - 1) >> bits
         origin = Signal(bits + 2)                     # modulo 4 rows
-        ends, hidden = Signal(), Signal(lanes)
+        ends, hidden = Signal(), Signal(lanes)        # `number` is `last`
         header_rows = self.size[bits:]                # full of headers
         m.d.comb += [
-            ends.eq(number == last), self.segments.ready.eq(~giving | (gives & ends)),
+            self.segments.ready.eq(~giving | (gives & ends)),
             self.free.eq(~giving | (number > header_rows)),
             hidden.eq(Mux(number < header_rows, ~C(0, lanes),
                           Mux(number == header_rows, Cat(self.size[:bits] > lane for lane in range(lanes - 1)), 0))),
         ]
         with m.If(gives):
-            m.d.sync += number.eq(number + 1)
+            m.d.sync += [number.eq(number + 1), ends.eq(number + 1 == last)]
         with m.If(self.segments.ready):
             m.d.sync += [
                 giving.eq(self.segments.valid), number.eq(0), segment.eq(self.segments.payload),
-                last.eq((self.segments.payload.bytes - 1) >> bits),
+                last.eq(coming_last), ends.eq(coming_last == 0),
             ]
         with m.If(self.load & self.begin):
             m.d.sync += origin.eq(0)

@@ -93,13 +93,16 @@ class HeaderScan(wiring.Component):
         m = Module()
         facts = self.facts
         self._at = Signal(range(HEADER_LIMIT // 4 + 1))          # headers begin with these words' second half
-        self._transport = Signal(range(HEADER_LIMIT // 4 + 1))
+        self._left = Signal(range(HEADER_LIMIT // 4 + 1))        # words from there to the transport header
         self._count = Signal(range(HEADER_LIMIT // 4 + 1))       # words of this header so far
         self._state = Signal(_State)
         held, tags = Signal(16), Signal(2)
         first, second = held, self.word[:16]                     # two halves of 4 bytes of a header
         with m.If(self.valid):
-            m.d.sync += [held.eq(self.word[16:]), self._at.eq(self._at + 1), self._count.eq(self._count + 1)]
+            m.d.sync += [
+                held.eq(self.word[16:]), self._at.eq(self._at + 1), self._left.eq(self._left - 1),
+                self._count.eq(self._count + 1),
+            ]
         m.d.comb += self.done.eq(self._state == _State.DONE)
         with m.If(self.valid):
             with m.Switch(self._state):
@@ -119,7 +122,7 @@ class HeaderScan(wiring.Component):
                 self._state.eq(_State.LINK),
                 self.good.eq(1), self._at.eq(FIRST_WORD), tags.eq(0), facts.network.eq(14),
                 facts.network_sum.eq(0), facts.pseudo_sum.eq(Mux(self.offload.tcp, Protocol.TCP, Protocol.UDP)),
-                facts.transport.eq(start), self._transport.eq((start + 2) >> 2),
+                facts.transport.eq(start), self._left.eq(((start + 2) >> 2) - FIRST_WORD),
             ]
             with m.If((start[:2] != 2) | (start >= HEADER_LIMIT)):
                 self._fail(m)
@@ -143,7 +146,7 @@ class HeaderScan(wiring.Component):
             self._demand(m, (ipv4 & self.offload.ipv4) | (ipv6 & self.offload.ipv6))
 
     def _end_network(self, m):
-        with m.If(self._at + 1 == self._transport):
+        with m.If(self._left == 1):
             m.d.sync += [self._count.eq(0), self._state.eq(_State.TRANSPORT)]
 
     def _protocol(self, m, value):
@@ -158,7 +161,7 @@ class HeaderScan(wiring.Component):
         self._end_network(m)
         with m.Switch(count):
             with m.Case(0):
-                self._demand(m, (version == 4) & (ihl >= SHORTEST_IHL) & (self._at + ihl == self._transport))
+                self._demand(m, (version == 4) & (ihl >= SHORTEST_IHL) & (ihl == self._left))
             with m.Case(1):
                 m.d.sync += facts.identification.eq(a)
             with m.Case(2):
@@ -172,10 +175,10 @@ class HeaderScan(wiring.Component):
         self._end_network(m)
         with m.Switch(count):
             with m.Case(0):
-                self._demand(m, (first[4:8] == 6) & (self._transport >= self._at + fixed)
-                             & (self._transport[0] == self._at[0]))
+                # A header that lies before this one would be further away than any can be.
+                self._demand(m, (first[4:8] == 6) & (self._left >= fixed) & ~self._left[-1] & ~self._left[0])
             with m.Case(1):
-                alone = self._transport == self._at + (fixed - 1)
+                alone = self._left == fixed - 1
                 self._demand(m, ~alone | self._protocol(m, second[:8]))
             with m.Case(*range(2, fixed)):
                 m.d.sync += facts.pseudo_sum.eq(facts.pseudo_sum + _number(first) + _number(second))

@@ -79,16 +79,17 @@ class HeaderStrip(wiring.Component):
             self._rows.eq(Mux(self.long_header, self._header_rows, -(-HEADER_BYTES // self._lanes))),
         ]
         rotated = Signal(self.width)
-        start, fill = Signal(range(self._lanes + 1)), Signal(range(2 * self._lanes + 1))
+        before = Signal(self._lanes)          # lanes of the beats before
+        fill = Signal(range(2 * self._lanes + 1))
         valid, ends, over = Signal(), Signal(), Signal()
-        self._rotate(m, rotated, start, fill, valid, ends, over)
+        self._rotate(m, rotated, before, fill, valid, ends, over)
 
         carry = Signal(self.width)     # bytes not yet written
         flush = Signal()               # `carry` is the rest of a good packet
         flush_bytes = Signal(range(self._lanes + 1))
         merged = Signal(self.width)
         lanes = range(self._lanes)
-        m.d.comb += [merged.word_select(n, 8).eq(Mux(start > n, carry.word_select(n, 8), rotated.word_select(n, 8)))
+        m.d.comb += [merged.word_select(n, 8).eq(Mux(before[n], carry.word_select(n, 8), rotated.word_select(n, 8)))
                      for n in lanes]
         passed = Signal(range(self._header_rows + 1))      # rows of the header
         in_header = passed != self._rows
@@ -131,7 +132,7 @@ class HeaderStrip(wiring.Component):
         self._read_header(m, valid & over, passed, merged)
         return m
 
-    def _rotate(self, m, rotated, start, fill, valid, ends, over):
+    def _rotate(self, m, rotated, before, fill, valid, ends, over):
         """First cycle: the beat's bytes to the lanes behind those of the beats before, round and round."""
         beat = self.i.payload
         place = Signal(range(self._lanes + 1))
@@ -150,7 +151,8 @@ class HeaderStrip(wiring.Component):
         m.d.sync += valid.eq(taken)
         with m.If(taken):
             m.d.sync += [
-                rotated.eq(data), start.eq(place), fill.eq(reach), ends.eq(self.packet_ends), over.eq(passes),
+                rotated.eq(data), before.eq(Cat(place > n for n in range(self._lanes))), fill.eq(reach),
+                ends.eq(self.packet_ends), over.eq(passes),
                 place.eq(Mux(self.packet_ends, self._begin, Mux(passes, reach - self._lanes, reach))),
                 between.eq(self.packet_ends),
             ]

@@ -20,6 +20,8 @@ L3_BYTES = IPV6_HEADER_BYTES + 8 * SLOTS
 # Header length of IPv4, in words of 4 bytes.
 SHORTEST_IHL, LONGEST_IHL = 5, 15
 NEXT_HEADER_AT = 6     # in the fixed IPv6 header
+# Of the EtherType behind 0, 1 and 2 VLAN tags.
+TYPE_AT = [ETHERNET_HEADER_BYTES - 2 + VLAN_TAG_BYTES * tags for tags in range(3)]
 
 
 def one_hot_choice(bits, values):
@@ -104,13 +106,13 @@ class HeaderWindow(wiring.Component):
         m.d.sync += self.valid.eq(complete)
         with m.If(self.taken):
             m.d.sync += place.eq(Mux(self.beat.last, 1, Cat(0, place[:-2], place[-2] | place[-1])))
-        window = self._gather(m, place)
+        window, is_tag = self._gather(m, place)
         have = Signal(range(REACH + 1))
         index = Cat(Cat(bit for n, bit in enumerate(place[:-1]) if n >> b & 1).any()
                     for b in range((self.beats - 1).bit_length()))
         m.d.comb += have.eq(Cat(C(0, (self.width // 8 - 1).bit_length()), index) + self.beat.bytes)
         result = Signal.like(self.o)
-        self._align(m, window, have, result)
+        self._align(m, window, is_tag, have, result)
         kept = Signal.like(self.o, reset_less=True)
         m.d.comb += [result.context.eq(self.context), self.o.eq(kept)]
         with m.If(complete):
@@ -118,36 +120,42 @@ class HeaderWindow(wiring.Component):
         return m
 
     def _gather(self, m, place):
-        """The window's bytes, with the beat at hand in its place."""
-        parts = []
+        """The window's bytes, with the beat at hand in its place, and whether a VLAN tag is announced at the first two
+        places for one. All else waits for these: so both the beat and what was stored are looked at before the choice.
+        """
+        lanes = self.width // 8
+        parts, is_tag = [], []
         for n in range(self.beats - 1):
             stored = Signal(self.width, name=f"stored{n}", reset_less=True)
             with m.If(self.taken & place[n]):
                 m.d.sync += stored.eq(self.beat.data)
             parts.append(Mux(place[n], self.beat.data, stored))
+            for at in TYPE_AT[:2]:
+                if at // lanes == n:
+                    now, before = (is_vlan_tag(source.word_select(at % lanes, 8), source.word_select(at % lanes + 1, 8))
+                                   for source in (self.beat.data, stored))
+                    is_tag.append(Mux(place[n], now, before))
         gathered = Signal(8 * REACH)
         m.d.comb += gathered.eq(Cat(*parts, self.beat.data))
-        return gathered
+        return gathered, is_tag
 
-    def _align(self, m, window, have, o):
+    def _align(self, m, window, is_tag, have, o):
         def octet(at):
             return window[8 * at:8 * at + 8]
 
         def number(at):
             return Cat(octet(at + 1), octet(at))
-        type_at = [ETHERNET_HEADER_BYTES - 2 + VLAN_TAG_BYTES * tags for tags in range(3)]
-        behind = [at + 2 for at in type_at]
+        type_at, behind = TYPE_AT, [at + 2 for at in TYPE_AT]
         complete = Signal(3)      # the EtherType behind so many tags is in the frame
-        is_tag = Signal(2)
         once, twice = Signal(), Signal()
         m.d.comb += [
             complete.eq(Cat(have >= at for at in behind)),
-            is_tag.eq(Cat(is_vlan_tag(octet(at), octet(at + 1)) for at in type_at[:2])),
             once.eq(is_tag[0] & complete[0]), twice.eq(once & is_tag[1] & complete[1]),
         ]
 
         def by_tags(values):
-            return Mux(twice, values[2], Mux(once, values[1], values[0]))
+            # Not by multiplexers: synthesis would choose first, and then subtract or compare once.
+            return one_hot_choice([~once, once & ~twice, twice], values)
         present = [Mux(bit, number(at), 0) for bit, at in zip(complete, type_at)]
         m.d.comb += [
             o.destination_mac.eq(window[:48]), o.source_mac.eq(window[48:96]),

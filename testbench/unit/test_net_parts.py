@@ -14,7 +14,8 @@ from testbench.unit.test_net_transmit import beats_of, cut
 @pytest.mark.parametrize("width", [128, 512])
 @pytest.mark.parametrize("header_bytes", [12, 20])
 def test_header_beside_the_frame(width, header_bytes):
-    """With `commit` the packet's header lies at `header`, and its length at `total`, however the packet was cut."""
+    """With `commit` the packet's length lies at `total`, and its header was the last that was complete before, however
+    the packet was cut."""
     rng = random.Random(header_bytes)
     packets = [rng.randbytes(header_bytes + rng.randrange(14, 200)) for _ in range(20)]
     dut = HeaderStrip(width, 3)
@@ -39,10 +40,14 @@ def test_header_beside_the_frame(width, header_bytes):
     bench.process(send)
 
     async def watch(ctx):
+        last = None
         while True:
-            _, _, commit, header, total = await ctx.tick().sample(dut.commit, Value.cast(dut.header), dut.total)
+            _, _, commit, complete, header, total = await ctx.tick().sample(
+                dut.commit, dut.header_complete, Value.cast(dut.header), dut.total)
             if commit:
-                found.append((header.to_bytes(12, "little"), total))
+                found.append((last, total))
+            if complete:
+                last = header.to_bytes(12, "little")
     bench.process(watch, wait=False)
     bench.run()
     assert found == [(packet[:12], len(packet) - header_bytes) for packet in packets]

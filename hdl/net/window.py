@@ -107,12 +107,8 @@ class HeaderWindow(wiring.Component):
         with m.If(self.taken):
             m.d.sync += place.eq(Mux(self.beat.last, 1, Cat(0, place[:-2], place[-2] | place[-1])))
         window, is_tag = self._gather(m, place)
-        have = Signal(range(REACH + 1))
-        index = Cat(Cat(bit for n, bit in enumerate(place[:-1]) if n >> b & 1).any()
-                    for b in range((self.beats - 1).bit_length()))
-        m.d.comb += have.eq(Cat(C(0, (self.width // 8 - 1).bit_length()), index) + self.beat.bytes)
         result = Signal.like(self.o)
-        self._align(m, window, is_tag, have, result)
+        self._align(m, window, is_tag, place[:-1], result)
         kept = Signal.like(self.o, reset_less=True)
         m.d.comb += [result.context.eq(self.context), self.o.eq(kept)]
         with m.If(complete):
@@ -139,7 +135,7 @@ class HeaderWindow(wiring.Component):
         m.d.comb += gathered.eq(Cat(*parts, self.beat.data))
         return gathered, is_tag
 
-    def _align(self, m, window, is_tag, have, o):
+    def _align(self, m, window, is_tag, place, o):
         def octet(at):
             return window[8 * at:8 * at + 8]
 
@@ -147,9 +143,12 @@ class HeaderWindow(wiring.Component):
             return Cat(octet(at + 1), octet(at))
         type_at, behind = TYPE_AT, [at + 2 for at in TYPE_AT]
         complete = Signal(3)      # the EtherType behind so many tags is in the frame
+        ahead = range(0, REACH, self.width // 8)      # bytes before the beat, by its place
+        have = self.beat.bytes
         once, twice = Signal(), Signal()
         m.d.comb += [
-            complete.eq(Cat(have >= at for at in behind)),
+            complete.eq(Cat(Cat(bit & (have >= max(0, at - n)) for n, bit in zip(ahead, place)).any()
+                            for at in behind)),
             once.eq(is_tag[0] & complete[0]), twice.eq(once & is_tag[1] & complete[1]),
         ]
 
@@ -165,7 +164,8 @@ class HeaderWindow(wiring.Component):
             o.ethertype.eq(by_tags(present)),
             o.ipv4.eq(by_tags([bit & (number(at) == EtherType.IPV4) for bit, at in zip(complete, type_at)])),
             o.ipv6.eq(by_tags([bit & (number(at) == EtherType.IPV6) for bit, at in zip(complete, type_at)])),
-            o.left.eq(by_tags([Mux(bit, have - at, 0) for bit, at in zip(complete, behind)])),
+            o.left.eq(by_tags([Mux(bit, have + one_hot_choice(place, [n - at for n in ahead]), 0)
+                               for bit, at in zip(complete, behind)])),
             Value.cast(o.l3).eq(by_tags([window[8 * at:8 * (at + L3_BYTES)] for at in behind])),
         ]
         self._digest_slots(m, octet, behind, by_tags, o)

@@ -94,10 +94,11 @@ class Row:
 
     @property
     def patience(self):
-        """How many times longer than others it is measured: rare reads are slow; and while each of many queues has
-        had a few turns, all of their caches have been filled and emptied; and few long packets are not many."""
-        return max(5 if self.profile == "e3-tail" else 1, 3 if self.group in ("segments", "scaling") else 1,
-                   self.queues // 16)
+        """How many times longer than others it is measured: rare reads are slow, and where each stops one queue of many
+        it takes many of them for a mean; and while each of many queues has had a few turns, all of their caches have
+        been filled and emptied; and few long packets are not many."""
+        slow = (50 if self.queues > 1 else 5) if self.profile == "e3-tail" else 1
+        return max(slow, 3 if self.group in ("segments", "scaling") else 1, self.queues // 16)
 
     def window(self, config, window_ns):
         """How long it is measured, in ns, so that the window has `WINDOW_PACKETS` at least."""

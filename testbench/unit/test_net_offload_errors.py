@@ -88,19 +88,3 @@ def test_what_follows_a_failed_read_takes_no_room(width, bad):
     early = len(left) - len(frames[1])
     assert left == frames[0][:early] + frames[1] and early * 1448 <= sum(map(len, parts[:bad]))
     assert bench.counts["error"] == 1 and bench.counts["malformed"] == 0
-
-
-@pytest.mark.parametrize("rest", [30, 31, 32, 33])
-def test_a_read_that_fails_right_behind_a_packet(rest):
-    """The packet's last row is written when the failed beat is already judged: all of its segments leave."""
-    rng = random.Random(35)
-    part = 31 * 64
-    header, frame = random_packet(rng, GsoType.TCPV4, rng.randbytes(6000), 1448)
-    packet = (header + frame)[:3 * part + rest]      # the last beat has more bytes than its row has place for
-    frames = frames_of(packet[:12], packet[12:], formats.TRANSMIT_FEATURES, MAX_FRAME)
-    beats = beats_of([packet[at:at + part] for at in range(0, len(packet), part)], 512)
-    beats += beats_of([bytes(20), bytes(20)], 512, number=1, statuses=[ReadStatus.POISONED, ReadStatus.OK])
-    bench = Bench(beats, completions=2, features=tuple(FEATURES), frames=len(frames))
-    bench.run(settle=200)
-    assert bench.frames == frames and bench.counts == {
-        "sent": len(frames), "bytes": sum(map(len, frames)), "malformed": 0, "error": 1}

@@ -129,7 +129,8 @@ class Segmenter(wiring.Component):
         # The word that ends a scan lies in no row so far; a cycle late, but rows come further apart.
         more = Signal()
         m.d.sync += more.eq(rows.loaded <= offload.start + Mux(offload.tcp, TCP_SCANNED, UDP_SCANNED))
-        m.d.sync += [scan.valid.eq(0), scan.word.eq(rows.here.data.word_select(word, 32))]
+        words = Array(rows.here.data.word_select(n, 32) for n in range(count))
+        m.d.sync += [scan.valid.eq(0), scan.word.eq(words[word])]
         with m.If(plan.malformed):
             m.d.sync += bad.eq(1)
         with m.FSM():

@@ -147,7 +147,7 @@ class HeaderWindow(wiring.Component):
         have = self.beat.bytes
         once, twice = Signal(), Signal()
         m.d.comb += [
-            complete.eq(Cat(Cat(bit & (have >= max(0, at - n)) for n, bit in zip(ahead, place)).any()
+            complete.eq(Cat(Cat(bit & (have >= at - n) if at > n else bit for n, bit in zip(ahead, place)).any()
                             for at in behind)),
             once.eq(is_tag[0] & complete[0]), twice.eq(once & is_tag[1] & complete[1]),
         ]

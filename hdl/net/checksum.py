@@ -76,11 +76,11 @@ class ChecksumSum(wiring.Component):
             *(after.eq(before) for before, after in zip(stages, stages[1:])),
         ]
         groups = self._group(m, self._mask(m))
-        words = self.width // 16
-        total = Signal(range((words + 2) << 16))
+        # A row's words, and what came before, folded anew with each row.
+        total = Signal(range((self.width // 16 + 2) << 16))
+        folded, added = Signal(17), Signal(16)
         with m.If(stages[1].valid):
             m.d.sync += total.eq(Mux(stages[1].first, stages[1].initial, fold16(total)) + add_up(m, groups, "groups"))
-        folded, added = Signal(17), Signal(16)
         value = Mux(stages[3].odd, Cat(added[8:], added[:8]), added)
         m.d.comb += added.eq(folded[:16] + folded[16])
         m.d.sync += [

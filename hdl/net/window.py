@@ -141,7 +141,7 @@ class HeaderWindow(wiring.Component):
 
         def number(at):
             return Cat(octet(at + 1), octet(at))
-        type_at, behind = TYPE_AT, [at + 2 for at in TYPE_AT]
+        behind = [at + 2 for at in TYPE_AT]
         complete = Signal(3)      # the EtherType behind so many tags is in the frame
         ahead = range(0, REACH, self.width // 8)      # bytes before the beat, by its place
         have = self.beat.bytes
@@ -155,15 +155,15 @@ class HeaderWindow(wiring.Component):
         def by_tags(values):
             # Not by multiplexers: synthesis would choose first, and then subtract or compare once.
             return one_hot_choice([~once, once & ~twice, twice], values)
-        present = [Mux(bit, number(at), 0) for bit, at in zip(complete, type_at)]
+        present = [Mux(bit, number(at), 0) for bit, at in zip(complete, TYPE_AT)]
         m.d.comb += [
             o.destination_mac.eq(window[:48]), o.source_mac.eq(window[48:96]),
-            o.tags.eq(Cat(once & ~twice, twice)), o.customer_tag.eq(once & (octet(type_at[0]) == EtherType.VLAN >> 8)),
-            o.outer_tag.eq(number(type_at[0] + 2)), o.inner_tag.eq(number(type_at[1] + 2)),
+            o.tags.eq(Cat(once & ~twice, twice)), o.customer_tag.eq(once & (octet(TYPE_AT[0]) == EtherType.VLAN >> 8)),
+            o.outer_tag.eq(number(TYPE_AT[0] + 2)), o.inner_tag.eq(number(TYPE_AT[1] + 2)),
             o.cut.eq(by_tags(~complete)),
             o.ethertype.eq(by_tags(present)),
-            o.ipv4.eq(by_tags([bit & (number(at) == EtherType.IPV4) for bit, at in zip(complete, type_at)])),
-            o.ipv6.eq(by_tags([bit & (number(at) == EtherType.IPV6) for bit, at in zip(complete, type_at)])),
+            o.ipv4.eq(by_tags([bit & (number(at) == EtherType.IPV4) for bit, at in zip(complete, TYPE_AT)])),
+            o.ipv6.eq(by_tags([bit & (number(at) == EtherType.IPV6) for bit, at in zip(complete, TYPE_AT)])),
             o.left.eq(by_tags([Mux(bit, have + one_hot_choice(place, [n - at for n in ahead]), 0)
                                for bit, at in zip(complete, behind)])),
             Value.cast(o.l3).eq(by_tags([window[8 * at:8 * (at + L3_BYTES)] for at in behind])),

@@ -3,7 +3,7 @@
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import exact_log2
 
 from .spec import MemoryRequest, TlpHeader, TlpType, payload_bytes
 
@@ -42,7 +42,7 @@ class RequestClassifier(wiring.Component):
         with m.Switch(self.max_payload):
             for code in range(1 << len(self.max_payload)):
                 with m.Case(code):
-                    bit = ceil_log2(payload_bytes(code) // 4)
+                    bit = exact_log2(payload_bytes(code) // 4)
                     m.d.comb += too_long.eq((header.length == 0) | header.length[bit + 1:].any()
                                             | (header.length[bit] & header.length[:bit].any()))
         m.d.comb += [

@@ -212,15 +212,18 @@ class Fetch(wiring.Component):
         others = self.reports.valid | self.switched.valid | self.doorbells.valid
         m.d.sync += room_first.eq(~others | ~room_last)
         with m.If(room_first & (published.o.valid | space.o.valid)):
-            m.d.comb += [published.o.ready.eq(~pending & ~self.init.valid),
-                         space.o.ready.eq(~pending & ~self.init.valid & ~published.o.valid)]
             with m.If(~pending & ~self.init.valid):
+                m.d.comb += [published.o.ready.eq(1), space.o.ready.eq(~published.o.valid)]
                 m.d.sync += [
                     pending.eq(1), held.kind.eq(kind.ROOM), room_last.eq(1),
                     held.report.queue.eq(Mux(published.o.valid, published.o.payload, space.o.payload)),
                 ]
         with m.Elif((apply | ~pending) & ~self.init.valid):
-            m.d.sync += room_last.eq(0)
+            m.d.sync += [
+                room_last.eq(0), held.enable.eq(self.switched.payload.enable),
+                held.telling.eq(doorbell.has_data & self.notification_data),
+                held.told.index.eq(doorbell.next_off), held.told.wrap.eq(doorbell.next_wrap),
+            ]
             with m.If(self.reports.valid):
                 m.d.comb += self.reports.ready.eq(1)
                 m.d.sync += [pending.eq(1), held.kind.eq(kind.REPORT), held.report.eq(self.reports.payload)]
@@ -228,12 +231,6 @@ class Fetch(wiring.Component):
                 with m.Elif(source.valid):
                     m.d.comb += source.ready.eq(1)
                     m.d.sync += [pending.eq(1), held.kind.eq(name), held.report.queue.eq(source.payload.queue)]
-        with m.If(~pending | apply):
-            m.d.sync += [
-                held.enable.eq(self.switched.payload.enable),
-                held.telling.eq(doorbell.has_data & self.notification_data),
-                held.told.index.eq(doorbell.next_off), held.told.wrap.eq(doorbell.next_wrap),
-            ]
 
     def _size(self, m, queue, state, held):
         m.submodules.size = size = FetchSize(cache=self.cache, batch_level=self.batch_level)

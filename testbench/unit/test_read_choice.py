@@ -10,6 +10,7 @@ from hdl.dma.read_records import READ_CLIENTS
 TINY = NicConfig.preset("tiny").with_(pairs=2)
 TABLE = next(row for row in READ_CLIENTS if row.name == "table_tx")
 MOST = room_beats(TINY, TABLE)
+LARGE = 1 << MOST.bit_length()      # needs a bit more than any number of beats that fits
 
 
 @pytest.mark.parametrize("beats, expected", [
@@ -21,6 +22,7 @@ MOST = room_beats(TINY, TABLE)
     # One that is too large goes by itself, a cycle after that.
     ([1, MOST + 1, 1], [1, 5, 9]),
     ([MOST + 1, MOST + 1], [1, 1 + MOST + 1 + 3]),
+    ([1, LARGE, 1], [1, 5, 5 + LARGE - MOST + 1 + 2]),
 ])
 def test_chosen_as_soon_as_it_fits(beats, expected):
     """The client takes a beat a cycle, from the cycle after the choice on."""

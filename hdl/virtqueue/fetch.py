@@ -131,6 +131,7 @@ class Fetch(wiring.Component):
         # Events and waiting queues take turns, so that neither starves the other. Whose turn it is was found out in the
         # cycle before: everything else depends on it.
         may_start, event_last, yields = Signal(), Signal(), Signal()
+        wanted = Signal()       # found out while the size is: from the same state
         event_queue = react.event.report.queue
         m.d.comb += [
             run.init.eq(self.init),
@@ -176,10 +177,11 @@ class Fetch(wiring.Component):
                         m.d.sync += event_last.eq(0)
                         m.next = "CUT"
             with m.State("CUT"):
+                m.d.sync += wanted.eq(self._wanted(m, state))
                 m.next = "ISSUE"
             with m.State("ISSUE"):
                 m.d.comb += write.en.eq(1)
-                self._decide(m, queue, state, size, write.data, run)
+                self._decide(m, queue, state, size, wanted, write.data, run)
                 m.next = "EVENT"
         with m.If(self.init.valid | self.reset.forgotten):
             m.d.comb += [
@@ -245,18 +247,18 @@ class Fetch(wiring.Component):
                      self._enabled.eq(enabled)]
         return size
 
-    def _decide(self, m, queue, state, size, after, run):
-        """Issue a fetch, or find out why not; then what to do next."""
+    def _wanted(self, m, state):
+        """Whether there is reason for another fetch of a queue that has `state.under_way` of them."""
         most = Signal(range(17))
-        wanted = Signal()
-        m.d.comb += [
-            most.eq(1), after.eq(state), run.push.queue.eq(queue),
-            wanted.eq(Mux(state.under_way == 0, state.kick | state.active,
-                          state.active & (state.under_way < most))),
-        ]
+        m.d.comb += most.eq(1)
         for level in range(self.batch_level + 1, self.most_level + 1):
             with m.If((state.level == level) | state.telling):
                 m.d.comb += most.eq(1 << (level - self.batch_level))
+        return Mux(state.under_way == 0, state.kick | state.active, state.active & (state.under_way < most))
+
+    def _decide(self, m, queue, state, size, wanted, after, run):
+        """Issue a fetch, or find out why not; then what to do next."""
+        m.d.comb += [after.eq(state), run.push.queue.eq(queue)]
         with m.If(~self._enabled):
             m.d.comb += [after.kick.eq(0), after.active.eq(0), after.telling.eq(0), after.seen.eq(0)]
         with m.Elif(state.telling & (size.beyond | ~size.ahead)):

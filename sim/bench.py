@@ -60,7 +60,7 @@ class Bench:
     def __init__(self, *, window_ns, frames, seed=1, settings=(), again=False):
         self.window_ns, self.frames, self.seed, self.settings = window_ns, frames, seed, list(settings)
         self.again = again
-        self._built = {}
+        self._built, self._tapped = {}, {}
 
     def prepare(self, names):
         """Build the configurations of these names. Raises `ConfigError` and `SimulatorError`."""
@@ -69,11 +69,7 @@ class Bench:
         self._testbench = digest_of(*[path.read_bytes() for folder in ("model", "testbench")
                                       for path in sorted((ROOT / folder).rglob("*.py"))])
         for name in dict.fromkeys(names):
-            config = configuration(name, self.settings)
-            verilog = verilog_of(config)
-            print(f"bench: simulation of {config.name!r} (minutes the first time, then cached)", flush=True)
-            self._built[name] = config, verilog.with_suffix(".json"), build(
-                "verilator", TOP, [verilog], label=config.name)
+            self._built[name] = _simulation(configuration(name, self.settings))
 
     def _settings(self, row, module, job):
         """What a run is told, but for paths."""
@@ -96,15 +92,16 @@ class Bench:
     def _has(self, path):
         return path.exists() and not self.again
 
-    def _run(self, row, module, job, *, keep=True):
-        """(result, seconds that it took), measured now or, with `keep`, some time before."""
-        _, manifest, built = self._built[row.config]
+    def _run(self, row, module, job, *, keep=True, extra=None, tapped=False):
+        """(result, seconds that it took), measured now or, with `keep`, some time before; `extra` settings of a bench
+        that isn't kept, on the card with event taps if `tapped`."""
+        _, manifest, built = self._tapped[row.config] if tapped else self._built[row.config]
         path = self._path(row, module, job)
         if keep and self._has(path):
             kept = json.loads(path.read_text())
             return kept["result"], kept["seconds"]
         directory, fresh = path.parent, path.parent / f"{module}.json"
-        settings = self._settings(row, module, job) | {"manifest": str(manifest)}
+        settings = self._settings(row, module, job) | {"manifest": str(manifest)} | (extra or {})
         settings["bench"]["result"] = str(fresh)
         directory.mkdir(parents=True, exist_ok=True)
         fresh = directory / f"{module}.json"
@@ -144,12 +141,28 @@ class Bench:
             result = _figures(result, row, self._built[row.config][0]) | {"seconds": seconds}
         return asdict(row) | result
 
-    def speed(self, row):
-        """How fast the testbench runs this row, and the RTL alone; see `measure_speed`."""
-        def run_once(job):
+    def speed(self, row, *, taps):
+        """How fast the testbench runs this row, the RTL alone and, with `taps`, the card with event taps; see
+        `measure_speed`. Raises `SimulatorError` if that can't be built."""
+        folder = RESULTS / "bench" / str(row)
+
+        def run_once(job, **more):
             return self._run(row, "job_bench", {"direction": row.direction, "warm_up_ns": WARM_UP_NS,
-                                                "window_ns": 2 * self.window_ns, **job}, keep=False)[0]
-        return measure_speed(run_once, self._built[row.config][2], RESULTS / "bench" / str(row) / "record.bin")
+                                                "window_ns": 2 * self.window_ns, **job}, keep=False, **more)[0]
+
+        def run_tapped():
+            return run_once({}, tapped=True, extra={"taps": str(folder / "events.npz")})
+        if taps:
+            self._tapped[row.config] = _simulation(self._built[row.config][0], taps=True)
+        return measure_speed(run_once, self._built[row.config][2], folder / "record.bin",
+                             run_tapped=run_tapped if taps else None)
+
+
+def _simulation(config, *, taps=False):
+    """(configuration, path of its manifest, `Build`). Raises `SimulatorError`."""
+    verilog, label = verilog_of(config, taps=taps), config.name + taps * "-taps"
+    print(f"bench: simulation of {label!r} (minutes the first time, then cached)", flush=True)
+    return config, verilog.with_suffix(".json"), build("verilator", TOP, [verilog], label=label)
 
 
 def _figures(result, row, config):
@@ -241,13 +254,13 @@ def _measure_all(bench, console, wanted, jobs):
     return {row: results[row] for row in wanted if row in results}, problems
 
 
-def _speeds(bench, wanted, problems):
+def _speeds(bench, wanted, problems, *, taps):
     """The saturated row, when nothing else of ours runs any more."""
     found = []
     for row in wanted:
         if row == replace(Row(**SATURATED), config=row.config):
             try:
-                found.append(asdict(row) | bench.speed(row))
+                found.append(asdict(row) | bench.speed(row, taps=taps))
             except (AssertionError, SimulatorError) as error:
                 problems.append(str(error))
     return found
@@ -270,7 +283,7 @@ def main(arguments=None):
     console = Console(width=170)
     measured, problems = _measure_all(bench, console, wanted, max(1, options.jobs))
     _compare(measured)
-    speeds = _speeds(bench, wanted, problems)
+    speeds = _speeds(bench, wanted, problems, taps=not options.quick)
     throughput = [figures for row, figures in measured.items() if row.group != "latency"]
     latencies = [figures for row, figures in measured.items() if row.group == "latency"]
     print_rows(console, throughput)
@@ -282,7 +295,8 @@ def main(arguments=None):
     out.write_text(json.dumps({"seed": options.seed,
                                "rows": throughput, "latency": latencies, "speed": speeds}, indent=1) + "\n")
     print(f"means over {window / 1e3:.0f} µs after {WARM_UP_NS / 1e3:.0f} µs of warm-up, both longer where "
-          f"{WINDOW_PACKETS} packets take longer at the bound, and with many queues; written to {out}")
+          f"{WINDOW_PACKETS} packets take longer at the bound, both ways at once, and with many queues; "
+          f"written to {out}")
     sizes = [row for row in throughput if row["group"] == "sizes"]
     if len({row["frame"] for row in sizes}) > 1:
         picture = RESULTS / "bench.png"

@@ -96,14 +96,21 @@ class Row:
     def patience(self):
         """How many times longer than others it is measured: rare reads are slow, and where each stops one queue of many
         it takes many of them for a mean; and while each of many queues has had a few turns, all of their caches have
-        been filled and emptied; and few long packets are not many."""
+        been filled and emptied; and few long packets are not many; and of both ways at once one gains on the other, by
+        as many packets as driver and card hold, until that is full."""
         slow = (50 if self.queues > 1 else 5) if self.profile == "e3-tail" else 1
-        return max(slow, 3 if self.group in ("segments", "scaling") else 1, self.queues // 16)
+        return max(slow, 3 if self.group in ("segments", "scaling") else 1, self.queues // 16, self._ways_gain)
+
+    @property
+    def _ways_gain(self):
+        return 5 if self.direction == "both" else 1
 
     def window(self, config, window_ns):
-        """How long it is measured, in ns, so that the window has `WINDOW_PACKETS` at least."""
+        """How long it is measured, in ns, so that the window has `WINDOW_PACKETS` at least; as much longer both ways at
+        once."""
         segments = POLICIES[self.policy].segments_of(self.frame - FCS) or [self.frame]
-        at_bound = WINDOW_PACKETS / len(segments) * 1e3 / self.bound(config, mps=256, mrrs=512).mpps
+        packets = WINDOW_PACKETS * self._ways_gain / len(segments)
+        at_bound = packets * 1e3 / self.bound(config, mps=256, mrrs=512).mpps
         return round(max(self.patience * window_ns, at_bound))
 
     def warm_up(self, config, least_ns):

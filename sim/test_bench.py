@@ -10,7 +10,7 @@ from hdl.config import NicConfig
 from hdl.generate import configuration
 from model.ideal import in_order_mpps
 from model.link import Link, Policy, Traffic
-from sim import bench
+from sim import bench, bench_speed
 from sim.bench_plot import plot_sizes
 from sim.bench_rows import LONGEST, POLICIES, TARGETS, Row, Target, rows, targets
 from sim.reference import build_reference, run_reference
@@ -88,6 +88,14 @@ def test_the_bound_of_packets_to_be_segmented():
         assert sum(POLICIES[policy].segments_of(LONGEST - 4)) > LONGEST
         assert POLICIES[policy].segments_of(1514) == [1514]
     assert POLICIES["plain"].segments_of(1514) is None
+
+
+def test_both_ways_are_measured_longer():
+    """Whatever makes the window long: one way gains on the other until what lies between them is full."""
+    card = NicConfig()
+    for frame, profile, least in ((64, "e5-warm", 200_000), (9018, "e5-warm", 1_111_111), (64, "e3-tail", 200_000)):
+        both, alone = (Row(group="sizes", direction=name, frame=frame, profile=profile) for name in ("both", "tx"))
+        assert both.window(card, 40_000) >= max(least, alone.window(card, 40_000))
 
 
 def test_the_warm_up_of_many_queues():
@@ -200,6 +208,24 @@ def test_rows_of_the_smallest_card(capsys, monkeypatch, tmp_path):
     _reference_notices(tmp_path / "bench" / str(Row(group="sizes", direction="both", config="tiny")) / "record.bin")
 
 
+def test_the_fastest_run_of_each_kind_counts(monkeypatch):
+    """What event taps cost is told where the card with taps was run, and nowhere else."""
+    seconds = {"ours": [5.0, 4.0, 6.0], "alone": [2.5, 2.0, 3.0], "tapped": [4.8, 5.0, 4.4]}
+    monkeypatch.setattr(bench_speed, "build_reference", lambda built: "program")
+    monkeypatch.setattr(bench_speed, "run_reference", lambda program, record: seconds["alone"].pop(0))
+
+    def run(job):
+        return {"cpu_seconds": seconds["ours"].pop(0) if not job else 99.0, "cycles": 8000}
+
+    def run_tapped():
+        return {"cpu_seconds": seconds["tapped"].pop(0)}
+    untapped = bench_speed.measure_speed(run, None, "record")
+    assert untapped == {"cycles": 8000, "testbench_hz": 2000.0, "reference_hz": 4000.0, "ratio": 0.5}
+    seconds |= {"ours": [5.0, 4.0, 6.0], "alone": [2.5, 2.0, 3.0]}
+    found = bench_speed.measure_speed(run, None, "record", run_tapped=run_tapped)
+    assert found == untapped | {"tapped_hz": pytest.approx(8000 / 4.4), "slower_with_taps": pytest.approx(0.1)}
+
+
 def _without_targets(monkeypatch):
     """They are those of a wide card."""
     monkeypatch.setattr(bench, "targets", lambda row: [])
@@ -209,7 +235,7 @@ def _again(monkeypatch, capsys, measured):
     """What was measured is not run once more, but judged: the exit status and the table tell what is below its
     target."""
     monkeypatch.setattr(bench, "run", None)
-    monkeypatch.setattr(bench, "_speeds", lambda *_: [])
+    monkeypatch.setattr(bench, "_speeds", lambda *_, **__: [])
     monkeypatch.setattr(bench, "targets", lambda row: [Target("ratio", 2 if row.direction == "rx" else 0)])
     arguments = ["--config", "tiny", "--quick", "--jobs", "1", "--match", "sizes-*"]
     assert bench.main(arguments) == 1

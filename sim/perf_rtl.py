@@ -9,7 +9,7 @@ from model.link import Link, bound
 
 from .bench_rows import POLICIES
 from .compiled import environment_library
-from .rtl import TOP, sources_digest, verilog_of
+from .rtl import TOP, behaviour_digest, verilog_of
 from .simulators import BUILD, build, run
 
 __all__ = ["RunFailed", "Runner", "burst_of", "offered_mpps", "rate_of", "rtl_digest"]
@@ -28,7 +28,7 @@ class RunFailed(Exception):
 
 def rtl_digest():
     """What the cached runs, and the constants, hold for."""
-    return sources_digest()[:16]
+    return behaviour_digest()[:16]
 
 
 def offered_mpps(setting):

@@ -1,5 +1,6 @@
 """Generated Verilog, cached by what it was generated from."""
 
+import ast
 import fcntl
 import hashlib
 import importlib.metadata
@@ -9,16 +10,35 @@ from hdl.generate import TOP, generate
 
 from .simulators import BUILD, ROOT
 
-__all__ = ["TOP", "verilog_of", "sources_digest"]
+__all__ = ["TOP", "behaviour_digest", "sources_digest", "verilog_of"]
 
 
 def sources_digest():
     """Digest of everything that the RTL depends on besides its configuration."""
+    return _digest(Path.read_bytes)
+
+
+def behaviour_digest():
+    """Digest of what the RTL does, cycle by cycle: the same whatever comments, docstrings and event taps say."""
+    return _digest(lambda path: ast.dump(_Bare().visit(ast.parse(path.read_bytes()))).encode())
+
+
+def _digest(content):
     digest = hashlib.sha256(importlib.metadata.version("amaranth").encode())
     for path in sorted((ROOT / "hdl").rglob("*.py")):
         digest.update(str(path.relative_to(ROOT)).encode())
-        digest.update(path.read_bytes())
+        digest.update(content(path))
     return digest.hexdigest()
+
+
+class _Bare(ast.NodeTransformer):
+    """Leaves out statements that are a text, and those that declare a tap."""
+
+    def visit_Expr(self, node):
+        match node.value:
+            case ast.Constant(value=str()) | ast.Call(func=ast.Name(id="tap" | "tap_frame")):
+                return None
+        return node
 
 
 def verilog_of(config, *, simulation=True, taps=False):

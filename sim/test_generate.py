@@ -8,6 +8,7 @@ import pytest
 
 from hdl.generate import TOP, main
 from hdl.shim.generic import PORTS
+from sim import rtl
 from sim.rtl import verilog_of
 from sim.simulators import ROOT
 from testbench.system.catalogue import configuration
@@ -87,3 +88,30 @@ def test_manifest_tells_the_revision_of_its_sources(tiny):
     _, manifest = tiny
     out = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     assert out.returncode != 0 or re.fullmatch(r"[0-9a-f]{12,}(-dirty)?", manifest["revision"])
+
+
+SOURCE = '''class Block:
+    """Text."""
+    def elaborate(self):
+        tap(m, "tx.sent", a)
+        m.d.comb += b.eq(a)
+'''
+
+
+def test_the_digest_of_behaviour(monkeypatch, tmp_path):
+    """What was measured stays known while only what is said of the RTL changes."""
+    monkeypatch.setattr(rtl, "ROOT", tmp_path)
+    path = tmp_path / "hdl" / "block.py"
+    path.parent.mkdir()
+
+    def digests(text):
+        path.write_text(text)
+        return rtl.behaviour_digest(), rtl.sources_digest()
+    behaviour, sources = digests(SOURCE)
+    for text in (SOURCE.replace("Text", "Other text"), SOURCE.replace('tap(m, "tx.sent", a)', ""), SOURCE + "# more\n"):
+        same, other = digests(text)
+        assert same == behaviour and other != sources
+    assert digests(SOURCE.replace("eq(a)", "eq(~a)"))[0] != behaviour
+    path.write_text(SOURCE)
+    path.rename(path.with_name("renamed.py"))
+    assert rtl.behaviour_digest() != behaviour

@@ -15,32 +15,35 @@ from sim import timeline, timeline_plot
 from sim.compiled import environment_library
 from sim.rtl import verilog_of
 from sim.simulators import SimulatorError, icarus_path
-from sim.timeline_packets import runs_of
+from sim.timeline_frames import Leaving
+from sim.timeline_packets import Packet, runs_of
 from sim.timeline_plot import plot_stages, plot_window
 from sim.timeline_trace import durations, phases, trace_events, write_trace
 from testbench.system.bench_determinism import FRAMES, RECORD
 from testbench.system.catalogue import run_case
 
 PERIOD_NS = 4.0
+HEADERS, SEGMENT = 14 + 40 + 20, 1448       # of `tcp6_stream`
 
 
-def _record(folder, **extra):
+def _record(folder, module="bench_determinism", name="cycles_of_a_run", **extra):
     try:
         icarus_path()
     except SimulatorError as error:
         pytest.skip(f"no simulator that builds quickly: {error}")
     folder.mkdir(exist_ok=True)
     path = folder / "events.npz"
-    outcome = run_case("testbench.system.bench_determinism", "cycles_of_a_run", preset="tiny", simulator="icarus",
-                       seed=7, directory=folder, extra={"taps": str(path), **extra})
+    outcome = run_case(f"testbench.system.{module}", name, preset="tiny", simulator="icarus", seed=7, directory=folder,
+                       extra={"taps": str(path), **extra})
     assert outcome.ok, f"{outcome.summary()} (log: {outcome.log})"
     with np.load(path) as content:
-        return content["events"], json.loads(str(content["taps"])), json.loads((folder / RECORD).read_text())
+        return content["events"], json.loads(str(content["taps"]))
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    return _record(tmp_path_factory.mktemp("recorded"))
+    folder = tmp_path_factory.mktemp("recorded")
+    return *_record(folder), json.loads((folder / RECORD).read_text())
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,7 @@ def run(recorded):
 
 
 def test_the_compiled_recorder_notes_the_same(recorded, tmp_path):
-    events, _, _ = _record(tmp_path / "compiled", compiled=str(environment_library("icarus")))
+    events, _ = _record(tmp_path / "compiled", compiled=str(environment_library("icarus")))
     assert len(events) > 500 and np.array_equal(events, recorded[0])
 
 
@@ -78,6 +81,38 @@ def test_each_packet_goes_through_its_stages(run, recorded):
         assert packet.message is None or packet.event_there < packet.message
     assert sum(packet.message is not None for packet in run.packets) > FRAMES // 2
     assert {key[1] for key in durations(run)} >= {"descriptor fetch", "data read", "wire", "used", "interrupt"}
+
+
+def test_a_packet_that_is_cut_has_all_of_its_frames(tmp_path):
+    """The first of them is on the wire before all of its data is there."""
+    run = runs_of(*_record(tmp_path, "bench_offload", "tcp6_stream"))
+    sent = [packet for packet in run.packets if packet.direction == "tx"]
+    cut = [packet for packet in sent if packet.frames]
+    assert len(cut) > 2 and not any(packet.dropped for packet in sent)
+    assert all(packet.frames == -(-(packet.bytes - HEADERS) // SEGMENT) for packet in cut)
+    assert any(packet.wire < packet.data for packet in cut)
+    assert all(first.sent < second.wire for first, second in zip(sent, sent[1:]))
+    names = [name for track, name, *_ in run.spans if track == "tx wire"]
+    assert len(names) == len(set(names)) == sum(packet.frames or 1 for packet in sent)
+
+
+def test_frames_find_their_packets():
+    """Cut, refused, given up half-way, of two queues at once, and still under way at the end."""
+    leaving = Leaving()
+    packets = [Packet("tx", queue, number, dropped=number == 3) for number, queue in enumerate((0, 1, 0, 0, 0, 1, 0))]
+    for queue, first, last in ((0, 1, 0), (1, 1, 1), (0, 0, 0), (0, 0, 1)):
+        leaving.complete(queue, first, last)
+    leaving.refused(0)
+    for queue, first, last in ((0, 1, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0)):
+        leaving.complete(queue, first, last)
+    for cycle in range(0, 14, 2):
+        leaving.wire(cycle, 1, 0)
+        leaving.wire(cycle + 1, 0, 1)
+    leaving.wire(99, 1, 1)      # the eighth, which belongs to nothing that is whole
+    leaving.wire(100, 1, 1)     # more than are complete
+    found = {packet.number: [(frame.begin, frame.end) for frame in frames]
+             for packet, frames in leaving.by_packet(packets)}
+    assert found == {0: [(0, 1), (4, 5), (6, 7)], 1: [(2, 3)], 2: [], 4: [(10, 11), (12, 13)]}
 
 
 def test_counters_return_to_nothing(run):

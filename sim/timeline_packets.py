@@ -8,6 +8,8 @@ from bisect import bisect_right
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
+from .timeline_frames import Leaving
+
 __all__ = ["STAGES", "Event", "Packet", "Run", "decode", "runs_of"]
 
 # A packet's stages, in the order in which it goes through them: (name, begins, ends), named as `Packet` has the times.
@@ -63,12 +65,14 @@ class Packet:
     event: int | None = None
     event_there: int | None = None
     message: int | None = None
+    frames: int | None = None       # that a transmitted packet was cut in, if it was
 
     def stages(self):
-        """(name, begin, end) of every stage that has both."""
+        """(name, begin, end) of every stage that has both. Of a packet that is cut in many, the first frames leave
+        before all its data is there: it has no stage between."""
         for name, begin, end in STAGES[self.direction]:
             first, last = getattr(self, begin), getattr(self, end)
-            if first is not None and last is not None:
+            if first is not None and last is not None and first <= last:
                 yield name, first, last
 
 
@@ -107,7 +111,8 @@ class _Life:
         self.run = run
         self._queues = defaultdict(_Queue)
         self._counts = {"tx": 0, "rx": 0}
-        self._judging, self._to_wire, self._sending = deque(), deque(), None
+        self._judging = deque()
+        self._leaving = Leaving()
         self._arriving, self._ending, self._kept = 0, deque(), deque()
         self._offered, self._accepted, self._written = deque(), deque(), deque()
         self._messages = deque()
@@ -261,18 +266,29 @@ class _Life:
             return
         packet = self._judging.popleft()
         packet.bytes, packet.dropped = bytes, not good
-        if good:
-            self._to_wire.append(packet)
+
+    def _tx_refused(self, cycle, queue):
+        self._leaving.refused(queue)
+
+    def _tx_complete(self, cycle, queue, first, last):
+        self._leaving.complete(queue, first, last)
 
     def _tx_wire(self, cycle, first, last):
-        if first:
-            self._sending = self._to_wire.popleft() if self._to_wire else None
-            if self._sending:
-                self._sending.wire = cycle
-        if last and self._sending:
-            packet, self._sending = self._sending, None
-            packet.sent = cycle
-            self._span("tx wire", f"packet {packet.number}", packet.wire, cycle, queue=packet.queue)
+        self._leaving.wire(cycle, first, last)
+
+    def close(self):
+        """Frames are complete before or after their packet is judged, so only now is it known whose they are."""
+        for packet, frames in self._leaving.by_packet(p for p in self.run.packets if p.direction == "tx"):
+            if not frames:
+                packet.dropped = True
+                continue
+            packet.frames = len(frames) if len(frames) > 1 else None
+            packet.wire, packet.sent = frames[0].begin, frames[-1].end
+            for number, frame in enumerate(frames):
+                if frame.end is not None:
+                    segment = f", segment {number}" if packet.frames else ""
+                    self._span("tx wire", f"packet {packet.number}{segment}", frame.begin, frame.end,
+                               queue=packet.queue)
 
     # Receive.
 
@@ -334,4 +350,5 @@ def runs_of(events, taps):
     life = _Life(run)
     for event in decode(events, taps):
         life.take(event)
+    life.close()
     return run

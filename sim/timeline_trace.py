@@ -113,7 +113,7 @@ def _draw_packet(tracks, packet):
         return
     begin, end = parts[0][1], parts[-1][2]
     place = tracks.lane("packets", f"{packet.direction} queue {packet.queue}", begin, end)
-    known = {name: getattr(packet, name) for name in ("number", "id", "bytes", "head", "dropped")
+    known = {name: getattr(packet, name) for name in ("number", "id", "bytes", "frames", "head", "dropped")
              if getattr(packet, name) is not None}
     tracks.slice(place, f"packet {packet.number}", "packet", begin, end, **known)
     for name, first, last in parts:

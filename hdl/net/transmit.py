@@ -132,6 +132,9 @@ class Transmit(wiring.Component):
         self._watch_room(m, buffer, completions, path, strip)
         self._count(m, ended, judge, path)
         tap(m, "tx.judged", judged & judge.ended, good=judge.good, bytes=judge.bytes)
+        tap(m, "tx.refused", self.refused, queue=self.refused_queue)
+        tap(m, "tx.complete", self.sent.valid, queue=self.sent.queue, first=~self.sent.segment | self.sent.first,
+            last=~self.sent.segment | self.sent.last)
         return m
 
     def _offload(self, m, judge, judged, strip, path, buffer):

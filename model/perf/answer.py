@@ -73,6 +73,8 @@ def _simulate_group(scenarios, packets, constants):
     for n in range(batch.packets // batch.block):
         for side in sides:
             side.step(n)
+    for side in sides:
+        side.finish()
     steady = steady_state(scenarios, constants)
     return [_answer(scenario, i, batch, transmitter, receiver, steady) for i, scenario in enumerate(scenarios)]
 
@@ -82,9 +84,10 @@ def _answer(scenario, i, batch, transmitter, receiver, steady):
     for name, side in (("tx", transmitter), ("rx", receiver)):
         if side is None:
             continue
-        times[name] = {stage: array[i] for stage, array in side.times.items()}
-        times[name]["seen"] = side.seen[i, :, -side.times["msix"].shape[2]:]
-        offered[name] = side.offered[i]
+        shape = batch.queues, batch.packets // batch.queues
+        order = np.lexsort((side.place, side.queue))
+        times[name] = {stage: array[i, order].reshape(shape) for stage, array in side.times.items()}
+        offered[name] = side.offered[i, order].reshape(shape)
         through = times[name]["first_beat" if name == "tx" else "seen"]
         mpps[name] = _rate(through, batch.cycle[i, 0])
     used = float(np.mean(list(mpps.values()))) / steady.capacity[i]

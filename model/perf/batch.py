@@ -1,7 +1,6 @@
 """Scenarios that can be worked out together, as arrays: a row for each, packets along the other axis."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +12,9 @@ from .trips import draw_trips, mean_trip
 
 __all__ = ["Batch", "group_key"]
 
-LEAST_BLOCK = 16
+MOST_BLOCK = 64
+WINDOW_FREE, WINDOW_LEAST, WINDOW_SLACK = 64, 8192, 128     # of `hdl.dma.read_window`: bytes, bytes, cycles
+TURN, TURN_BYTES = 16, 16384        # of a transmit queue, before another's
 
 
 def _tag_window(scenario):
@@ -24,30 +25,48 @@ def _tag_window(scenario):
     return max(1, (card.tags - card.reserved_tags) // requests)
 
 
-def _block(scenario):
-    return max(LEAST_BLOCK, scenario.card.fetch_batch)
+def _under_way(scenario):
+    """Frames of a queue that a driver which receives as much as it can has under way: see `Pattern`."""
+    card, pattern = scenario.card, scenario.pattern
+    beats = -(-max(pattern.lengths) // card.bytes_per_beat)
+    frames = max(1, card.rx_buffer // card.bytes_per_beat // beats // pattern.queues)
+    return max(1, min(pattern.ring - 2 * pattern.doorbell, frames))
 
 
-def _as_blocks(scenario):
-    """The scenario itself; or, where bursts of several queues are no whole blocks, one with a single queue that comes
-    to the same in all but the order of delivery."""
+def _turns(scenario):
+    """Packets of a queue that pass before the next one's, of each direction."""
     pattern = scenario.pattern
-    if pattern.queues == 1 or pattern.saturated or pattern.doorbell % _block(scenario) == 0:
-        return scenario
-    return scenario.with_(pattern=replace(pattern, queues=1, ring=pattern.ring * pattern.queues,
-                                          burst=pattern.doorbell, gap_ns=pattern.gap_ns / pattern.queues))
+    if pattern.times_ns:
+        return 1, 1
+    if not pattern.saturated:
+        return pattern.doorbell, pattern.doorbell
+    return max(1, min(TURN, TURN_BYTES // min(pattern.lengths))), 1
+
+
+def _step(scenario):
+    """Descriptors per fetch. A burst of the driver's is fetched for itself."""
+    batch, pattern = scenario.card.fetch_batch, scenario.pattern
+    return batch if pattern.saturated else math.gcd(batch, pattern.doorbell)
+
+
+def _block(scenario):
+    """Packets none of which waits for another of them."""
+    card, pattern, step = scenario.card, scenario.pattern, _step(scenario)
+    windows = [card.cache_descriptors - step, card.cache_elements // (1 + pattern.indirect),
+               pattern.ring - 2 * pattern.doorbell - step + 1]
+    if pattern.direction != "rx":
+        windows.append(_tag_window(scenario))
+    if pattern.direction != "tx" and pattern.saturated:
+        windows.append(_under_way(scenario) * pattern.queues)
+    return window_blocks(min(windows), MOST_BLOCK)
 
 
 def group_key(scenario):
     """Scenarios with the same key are worked out together: their blocks are of the same sizes, and queues take the
     same turns."""
-    scenario = _as_blocks(scenario)
-    card, pattern, block = scenario.card, scenario.pattern, _block(scenario)
-    turn = 1 if pattern.saturated or pattern.queues == 1 else pattern.doorbell // block
-    # A burst of the driver's is fetched for itself.
-    step = card.fetch_batch if pattern.saturated else math.gcd(card.fetch_batch, pattern.doorbell)
-    return (pattern.direction, pattern.queues, turn, card.fetch_batch, step,
-            window_blocks(_tag_window(scenario), block))
+    pattern = scenario.pattern
+    turns = _turns(scenario) if pattern.queues > 1 else (1, 1)
+    return pattern.direction, pattern.queues, turns, scenario.card.fetch_batch, _step(scenario), _block(scenario)
 
 
 class Batch:
@@ -61,18 +80,18 @@ class Batch:
 
     Attributes
     ----------
-    block, part, turn, fetch, step, queues, packets : int
-        packets worked out at once; of them, those that may wait for each other's tags; blocks of a queue before the
-        next one's; descriptors per fetch, and as many of them as are made available together
+    block, fetch, step, queues, packets : int
+        packets worked out at once; descriptors per fetch, and as many of them as are made available together
+    turns : dict of direction → packets of a queue before the next one's
     costs : Costs, of all packets
     """
 
     def __init__(self, scenarios, packets, constants=None):
-        self.direction, self.queues, self.turn, self.fetch, self.step, self.part = group_key(scenarios[0])
-        self.block = _block(scenarios[0])
-        self.scenarios = scenarios = [_as_blocks(scenario) for scenario in scenarios]
+        self.direction, self.queues, turns, self.fetch, self.step, self.block = group_key(scenarios[0])
+        self.turns = dict(zip(("tx", "rx"), turns))
+        self.scenarios = scenarios
         self.constants = constants or Constants.load()
-        whole = self.block * self.turn * self.queues
+        whole = math.lcm(self.block, *(turn * self.queues for turn in turns), self.step * self.queues)
         self.packets = -(-packets // whole) * whole
         means = Means(scenarios, self.constants)
         rate = steady_state(scenarios, self.constants).mpps[:, None] * means.cycle[:, None] / 1e3
@@ -97,19 +116,17 @@ class Batch:
         self.tag_window = of(_tag_window, int)
         self.per_byte = of(lambda s: s.host.latency.per_byte) / self.cycle
         mean = lengths.mean(axis=1, keepdims=True)
-        beats = self.costs.frame_beats.mean(axis=1, keepdims=True)
-        rows = of(lambda s: s.card.rx_buffer // s.card.bytes_per_beat, int)
-        # A driver that receives as much as it can: see `Pattern`.
-        self.most = np.maximum(1, np.minimum(self.ring - 2 * self.doorbell, rows // beats // self.queues)).astype(int)
-        self.ahead = np.minimum(256, 48 + (32 << 10) // mean).astype(int)
+        self.most = of(_under_way, int)
+        # Both ways at once, frames that may come in before as many have gone out, and may go out before they come in.
+        self.ahead = np.maximum(32, np.minimum(256, 48 + (32 << 10) // mean) // self.queues).astype(int)
         self.lead = np.minimum(512, 96 + (64 << 10) // mean).astype(int)
         self.refill = np.maximum(1, np.minimum(32, self.ring // 4))
         tlp = self.costs.data_up["rx"].mean(axis=1, keepdims=True) / np.ceil((mean + 12) / self.costs.mps)
         self.waiting = np.minimum(QUEUE_BYTES, QUEUE_TLPS * tlp) / self.link      # cycles before rq stands still
         self._share(means)
+        self._read_window()
         self.costs.spread(self.packets)
         self._draw(means)
-        self._offer()
 
     def _share(self, means):
         """Cycles of each shared server per packet, whoever causes them."""
@@ -133,6 +150,20 @@ class Batch:
         if self.direction == "both":
             self.tx_waits = costs.requests.mean(axis=1, keepdims=True) >= writes
 
+    def _read_window(self):
+        """`line`: cycles of data that stand before the downstream link at most. `ReadWindow` lets as much be under way
+        as the link carries in twice the time of the fastest read, and `WINDOW_SLACK` cycles."""
+        costs = self.costs
+        whole = costs.lengths + 12
+        last = whole - (np.ceil(whole / costs.read) - 1) * costs.read
+        counted = (whole - last) * (1 - WINDOW_FREE / costs.read) + np.maximum(0, last - WINDOW_FREE)
+        counted = np.maximum(1e-3, counted.mean(axis=1, keepdims=True))
+        turn = np.maximum(self.down, self.rc).mean(axis=1, keepdims=True)
+        size = np.minimum(costs.read, whole.mean(axis=1, keepdims=True))
+        least = np.array([[s.host.latency.points[0]] for s in self.scenarios]) / self.cycle + 12
+        fastest = least + np.maximum(0, size - 64) * self.per_byte + size / self.link
+        self.line = np.maximum(2 * fastest + WINDOW_SLACK, (WINDOW_LEAST + size) * turn / counted) - fastest
+
     def _spread(self, values):
         return np.broadcast_to(values, (len(self.scenarios), self.packets))
 
@@ -155,21 +186,14 @@ class Batch:
             rows.append(draw_trips(s.host.latency, rng, self.packets // share, reads))
         return np.array(rows)
 
-    def _offer(self):
-        """Cycle at which each packet is offered, of those that come at a pace: (scenarios, queues, packets), or None
-        where rings are kept full."""
-        self.offered = None
-        if self.saturated.all():
-            return
-        each = self.packets // self.queues
-        number = np.arange(self.packets).reshape(-1, self.block * self.turn)
-        self.offered = np.zeros((len(self.scenarios), self.queues, each))
+    def offered(self, queue, place):
+        """Cycle at which each packet is offered, of those that come at a pace: (scenarios, packets). 0 where rings are
+        kept full."""
+        offered = np.zeros((len(self.scenarios), len(place)))
         for i, s in enumerate(self.scenarios):
             pattern = s.pattern
-            for q in range(self.queues):
-                mine = number[q::self.queues].ravel()
-                if pattern.times_ns:
-                    self.offered[i, q] = np.resize(pattern.times_ns, self.packets)[mine] / s.card.cycle_ns
-                elif pattern.gap_ns:
-                    burst = np.arange(each) // pattern.doorbell
-                    self.offered[i, q] = (burst + q / self.queues) * pattern.gap_ns / s.card.cycle_ns
+            if pattern.times_ns:
+                offered[i] = np.resize(pattern.times_ns, len(place)) / s.card.cycle_ns
+            elif pattern.gap_ns:
+                offered[i] = (place // pattern.doorbell + queue / self.queues) * pattern.gap_ns / s.card.cycle_ns
+        return offered

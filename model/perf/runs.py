@@ -1,0 +1,71 @@
+"""Runs of used descriptors: which packets share one, and when it ends."""
+
+import numpy as np
+
+__all__ = ["PAD", "Runs"]
+
+PAD = 4096          # what windows look back at before the first packet: all free from cycle 0
+
+
+class Runs:
+    """A run ends when it is full, when nothing of its queue is behind its last packet, or when its time is up.
+
+    Parameters
+    ----------
+    batch : Batch
+    name : "tx" or "rx"
+
+    Attributes
+    ----------
+    number : int array of (scenarios, `PAD` + packets)
+        run of each packet; 0 of those before the first
+    written, seen : arrays of (scenarios, runs)
+        when its used descriptors are written, and when the driver sees them; of a run that is open, as if it ended
+    more : array of (scenarios, 1)
+        runs per packet of late, beyond those that full ones would be
+    """
+
+    def __init__(self, batch, name):
+        count = len(batch.scenarios)
+        self._link = batch.link[:, 0]
+        self._full = batch.costs.full_runs[name]
+        self._timeout = np.array([s.card.used_timeout for s in batch.scenarios])
+        self._single = np.array([s.pattern.in_order and name == "tx" for s in batch.scenarios])
+        self.number = np.zeros((count, batch.packets + PAD), int)
+        self.written, self.seen = (np.zeros((count, batch.packets + 1)) for _ in range(2))
+        flat = count, batch.queues
+        self._opened, self._last = np.zeros(flat), np.full(flat, -np.inf)
+        self._open, self._held = np.zeros(flat, int), np.zeros(flat, int)
+        self._next, self._row = np.ones(count, int), np.arange(count)
+        self._rate = 1 / self._full[:, None]
+
+    @property
+    def more(self):
+        return np.maximum(0.0, self._rate - 1 / self._full[:, None])
+
+    def add(self, block, begun, done, sent):
+        """The next packets, in their order."""
+        queues, _, _, padded = block
+        first = self._next
+        for j, q in enumerate(queues):
+            self.number[:, padded.start + j] = self._add(q, begun[:, j], done[:, j], sent[:, j])
+        self._rate = 0.9 * self._rate + 0.1 * ((self._next - first) / len(queues))[:, None]
+
+    def _add(self, q, begun, done, sent):
+        row, held, run, ends = self._row, self._held[:, q], self._open[:, q], self._opened[:, q] + self._timeout
+        goes_on = (held > 0) & (held < self._full) & (begun < self._last[:, q])
+        late = goes_on & (done > ends)
+        if late.any():
+            delay = self.seen[row, run] - self.written[row, run]
+            self.written[row, run] = np.where(late, ends, self.written[row, run])
+            self.seen[row, run] = np.where(late, ends + delay, self.seen[row, run])
+        fresh = ~goes_on | late
+        run = np.where(fresh, self._next, run)
+        self._next = self._next + fresh
+        held = np.where(fresh, 1, held + 1)
+        self._opened[:, q] = np.where(fresh, done, self._opened[:, q])
+        self._open[:, q], self._held[:, q], self._last[:, q] = run, held, done
+        self.written[row, run] = done
+        size = np.where(self._single, 32, 16 * held + 16)
+        self.seen[row, run] = np.maximum(done, sent) + size / self._link + 1
+        return run

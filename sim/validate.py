@@ -5,6 +5,7 @@ Runs are kept by the RTL's digest, so that it goes on where it was left: after C
 """
 
 import argparse
+import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,7 +19,7 @@ from model.perf import simulate, steady_state
 from .calibrate import CARDS, stage_settings
 from .perf_cases import BUILDS, draw_settings, held_out_half
 from .perf_model import idle_scenario, scenario_of
-from .perf_rtl import RunFailed, Runner, rate_of
+from .perf_rtl import RunFailed, Runner, rate_of, window_of
 from .perf_stages import stages_of
 from .simulators import ROOT, SimulatorError
 from .validate_report import Compared, Idle, Speed, print_report, write_report
@@ -42,10 +43,11 @@ def compare(settings, results, *, held_out=()):
     found, packets = [], 0
     for setting, result, answer, mpps, resource in zip(settings, results, answers, steady.mpps, steady.bottleneck):
         packets += sum(array.size for array in answer.offered.values())
+        rates, latencies = answer.within(*window_of(setting))
         found.append(Compared(
-            setting, setting.key in held_out, rate_of(result), answer.rate, float(mpps),
+            setting, setting.key in held_out, rate_of(result), statistics.fmean(rates.values()), float(mpps),
             resource, {name: values["median"] for name, values in result["latency"].items()},
-            {name: float(_median(answer.latency(name))) for name in answer.mpps}))
+            {name: float(_median(values)) for name, values in latencies.items()}))
     of_rtl = sum(each["packets"] for result in results for each in result["latency"].values())
     cpu = sum(result["cpu_seconds"] for result in results)
     whole = sum(result.get("cpu_whole", result["cpu_seconds"]) for result in results)

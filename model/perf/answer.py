@@ -42,11 +42,29 @@ class Answer:
         """Packets per µs; of both ways at once the mean, for one may catch up with the other meanwhile."""
         return float(np.mean(list(self.mpps.values())))
 
+    def within(self, begin, end):
+        """({direction: packets per µs}, {direction: their latencies}) of what was through from cycle `begin` to `end`,
+        or as long before the last packet if that was earlier."""
+        rates, latencies = {}, {}
+        last = min(float(np.max(self._through(name))) for name in self.times)
+        begin, end = begin - max(0.0, end - last), min(end, last)
+        for name in self.times:
+            through = self._through(name)
+            chosen = (through >= begin) & (through <= end)
+            order = np.sort(through[chosen])
+            if len(order):
+                later = np.count_nonzero(order > order[0])
+                rates[name] = later / max(1.0, order[-1] - order[0]) / self.scenario.card.cycle_ns * 1e3
+                latencies[name] = (through - self.offered[name])[chosen]
+        return rates, latencies
+
+    def _through(self, direction):
+        return self.times[direction]["first_beat" if direction == "tx" else "seen"]
+
     def latency(self, direction):
         """Cycles of each packet after the warm-up: from when it was offered to its first beat on the wire, or until
         the driver sees its buffer used."""
-        through = self.times[direction]["first_beat" if direction == "tx" else "seen"]
-        spent = through - self.offered[direction]
+        spent = self._through(direction) - self.offered[direction]
         return spent[:, spent.shape[1] // WARM_UP:].ravel()
 
 

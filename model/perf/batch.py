@@ -18,11 +18,14 @@ TURN, TURN_BYTES = 16, 16384        # of a transmit queue, before another's
 
 
 def _tag_window(scenario):
-    """Packets whose data may be under way at once."""
-    card = scenario.card
-    size = max(scenario.pattern.lengths) + 12
-    requests = -(-size // min(card.read_bytes, scenario.host.max_read_request)) + scenario.pattern.indirect
-    return max(1, (card.tags - card.reserved_tags) // requests)
+    """Packets whose data may be under way at once, not a whole number. What else is read takes tags as well: data
+    leaves so many free, whoever has the others."""
+    card, pattern = scenario.card, scenario.pattern
+    size = max(pattern.lengths) + 12
+    requests = -(-size // min(card.read_bytes, scenario.host.max_read_request)) + pattern.indirect
+    prompt = pattern.indirect + 1 / card.fetch_batch + 1 / card.used_batch
+    prompt *= 2 if pattern.direction == "both" else 1
+    return max(1.0, (card.tags - card.reserved_tags) / (requests + prompt))
 
 
 def _under_way(scenario):
@@ -55,9 +58,11 @@ def _block(scenario):
     windows = [card.cache_descriptors - step, card.cache_elements // (1 + pattern.indirect),
                pattern.ring - 2 * pattern.doorbell - step + 1]
     if pattern.direction != "rx":
-        windows.append(_tag_window(scenario))
+        windows.append(int(_tag_window(scenario)))
     if pattern.direction != "tx" and pattern.saturated:
-        windows.append(_under_way(scenario) * pattern.queues)
+        # A packet of an open run waits for the end of that.
+        most, run = _under_way(scenario), min(card.used_batch, -(-card.used_bytes // (min(pattern.lengths) + 12)))
+        windows.append((most - min(most, run) + 1) * pattern.queues)
     return window_blocks(min(windows), MOST_BLOCK)
 
 
@@ -113,7 +118,7 @@ class Batch:
         self.indirect = of(lambda s: s.pattern.indirect, bool)
         self.descriptors = of(lambda s: s.card.cache_descriptors, int)
         self.elements = of(lambda s: s.card.cache_elements // (2 if s.pattern.indirect else 1), int)
-        self.tag_window = of(_tag_window, int)
+        self.tag_window = of(_tag_window)
         self.per_byte = of(lambda s: s.host.latency.per_byte) / self.cycle
         mean = lengths.mean(axis=1, keepdims=True)
         self.most = of(_under_way, int)

@@ -59,19 +59,22 @@ class Transmitter(Side):
         """Data of the packets of block `n`: tags, the link's turn, delivery in order."""
         batch, c, costs = self.batch, self.batch.constants, self.batch.costs
         queues, _, at, padded = self.block(n)
-        window = np.arange(at.start, at.stop) - batch.tag_window
-        free = self._delivered[self._row, np.maximum(window + PAD, 0)]
         requests = costs.requests[:, at]
+        # Of several reads of a packet the last, and the first one.
+        number = np.arange(at.start, at.stop) - batch.tag_window
+        free, free_first = self._freed(number), self._freed(number - 1 + 1 / requests)
         service = np.where(batch.tx_waits, np.maximum(batch.rq[:, at], batch.up[:, at]), requests)
         if self.feedback is not None:
             service = service + batch.tx_waits * self.feedback.runs.more
         issue = serve(np.maximum(walked, free + 6) - service + requests - 1, service, self._issue_free)
+        first = np.maximum(np.maximum(walked, free_first + 6), np.c_[self._issue_free, issue[:, :-1]])
         self._issue_free = issue[:, -1]
         size = np.minimum(costs.read, costs.lengths[:, at] + 12)
         extra = np.maximum(0, size - 64) * batch.per_byte
-        sent = issue + self.up.wait(issue[:, :1])
-        nominal = sent + batch.nominal
+        wait = self.up.wait(issue[:, :1])
+        sent = issue + wait
         turn = np.maximum(batch.down[:, at], batch.rc[:, at])
+        nominal = np.maximum(np.minimum(first + wait, sent), sent - turn * (1 - 1 / requests)) + batch.nominal
         carried = serve(nominal, turn, self._down_free)
         self._down_free = carried[:, -1]
         # What the read window doesn't let be asked for waits in the card, where it is in nobody's way.
@@ -87,6 +90,13 @@ class Transmitter(Side):
         self.times["data_issued"][:, at] = issue + held
         self.times["data_there"][:, at] = there
         return delivered
+
+    def _freed(self, number):
+        """When tags were free again up to packet `number`, not a whole one."""
+        number = np.maximum(number + PAD, 0)
+        before = number.astype(int)
+        earlier, later = self._delivered[self._row, before], self._delivered[self._row, before + 1]
+        return earlier + (number - before) * (later - earlier)
 
     def _in_order(self, queues, there, carried, rows):
         """When packets are delivered: those of a queue in order, all of them row by row."""

@@ -47,7 +47,7 @@ def compare(settings, results, *, held_out=()):
         found.append(Compared(
             setting, setting.key in held_out, rate_of(result), statistics.fmean(rates.values()), float(mpps),
             resource, {name: values["median"] for name, values in result["latency"].items()},
-            {name: float(_median(values)) for name, values in latencies.items()}))
+            {name: statistics.median(values) for name, values in latencies.items()}))
     of_rtl = sum(each["packets"] for result in results for each in result["latency"].values())
     cpu = sum(result["cpu_seconds"] for result in results)
     whole = sum(result.get("cpu_whole", result["cpu_seconds"]) for result in results)

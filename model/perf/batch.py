@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from model.link import DESCRIPTOR
+
 from .constants import Constants
 from .costs import Costs
 from .scan import window_blocks
@@ -36,14 +38,23 @@ def _under_way(scenario):
     return max(1, min(pattern.ring - 2 * pattern.doorbell, frames))
 
 
+def _run(scenario):
+    """Received packets that are used together."""
+    card = scenario.card
+    run = min(card.used_batch, scenario.host.max_payload // DESCRIPTOR,
+              -(-card.used_bytes // (min(scenario.pattern.lengths) + 12)))
+    return min(run, _under_way(scenario))
+
+
 def _turns(scenario):
-    """Packets of a queue that pass before the next one's, of each direction."""
+    """Packets of a queue that pass before the next one's, of each direction. Frames come as others of their queue are
+    used, so as many together."""
     pattern = scenario.pattern
     if pattern.times_ns:
         return 1, 1
     if not pattern.saturated:
         return pattern.doorbell, pattern.doorbell
-    return max(1, min(TURN, TURN_BYTES // min(pattern.lengths))), 1
+    return max(1, min(TURN, TURN_BYTES // min(pattern.lengths))), _run(scenario)
 
 
 def _step(scenario):
@@ -61,8 +72,7 @@ def _block(scenario):
         windows.append(int(_tag_window(scenario)))
     if pattern.direction != "tx" and pattern.saturated:
         # A packet of an open run waits for the end of that.
-        most, run = _under_way(scenario), min(card.used_batch, -(-card.used_bytes // (min(pattern.lengths) + 12)))
-        windows.append((most - min(most, run) + 1) * pattern.queues)
+        windows.append(_under_way(scenario) - _run(scenario) + 1)
     return window_blocks(min(windows), MOST_BLOCK)
 
 
@@ -122,6 +132,11 @@ class Batch:
         self.per_byte = of(lambda s: s.host.latency.per_byte) / self.cycle
         mean = lengths.mean(axis=1, keepdims=True)
         self.most = of(_under_way, int)
+        # Frames come when others are used, so many behind those: where that is no whole number of runs, runs don't
+        # begin with turns.
+        together = of(_run, int)
+        self.ahead_of_runs = {"tx": 0 * self.most,
+                              "rx": np.where(self.saturated & (self.queues > 1), self.most % together, 0)}
         # Both ways at once, frames that may come in before as many have gone out, and may go out before they come in.
         self.ahead = np.maximum(32, np.minimum(256, 48 + (32 << 10) // mean) // self.queues).astype(int)
         self.lead = np.minimum(512, 96 + (64 << 10) // mean).astype(int)

@@ -32,11 +32,13 @@ class Runs:
         self._timeout = np.array([s.card.used_timeout for s in batch.scenarios])
         self._single = np.array([s.pattern.in_order and name == "tx" for s in batch.scenarios])
         self.number = np.zeros((count, batch.packets + PAD), int)
-        self.written, self.seen = (np.zeros((count, batch.packets + 1)) for _ in range(2))
         flat = count, batch.queues
-        self._opened, self._last = np.zeros(flat), np.full(flat, -np.inf)
-        self._open, self._held = np.zeros(flat, int), np.zeros(flat, int)
-        self._next, self._row = np.ones(count, int), np.arange(count)
+        self.written, self.seen = (np.zeros((count, 1 + batch.queues + batch.packets)) for _ in range(2))
+        # A run is open already where turns don't begin with runs.
+        self._held = np.repeat(batch.ahead_of_runs[name], batch.queues, axis=1)
+        self._opened, self._last = np.full(flat, np.inf), np.full(flat, np.inf)
+        self._open = np.broadcast_to(1 + np.arange(batch.queues), flat).copy()
+        self._next, self._row = np.full(count, 1 + batch.queues), np.arange(count)
         self._rate = 1 / self._full[:, None]
 
     @property

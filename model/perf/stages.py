@@ -137,7 +137,9 @@ class Receiver(Side):
         rq = rq + self.runs.more
         offered = serve(walked + c.cycles["wire_write"][1] * write - rq, rq, self._rq_free)
         up = np.where(batch.tx_waits, batch.up_rx[:, at], batch.up[:, at])
-        carried = serve(offered, up, self._link_free)
+        # The link carries a packet's first writes before its last one is there.
+        writes = -(-(costs.lengths[:, at] + 12) // costs.mps)
+        carried = serve(offered - np.minimum(write - 1, up * (1 - 1 / writes)), up, self._link_free)
         accepted = np.maximum(offered, carried - up - batch.waiting)
         self._rq_free, self._link_free = accepted[:, -1], carried[:, -1]
         self.up.note(accepted, carried)

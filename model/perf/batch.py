@@ -40,10 +40,10 @@ def _under_way(scenario):
 
 def _run(scenario):
     """Received packets that are used together."""
-    card = scenario.card
-    run = min(card.used_batch, scenario.host.max_payload // DESCRIPTOR,
-              -(-card.used_bytes // (min(scenario.pattern.lengths) + 12)))
-    return min(run, _under_way(scenario))
+    card, host, length = scenario.card, scenario.host, min(scenario.pattern.lengths) + 12
+    run = min(card.used_batch, host.max_payload // DESCRIPTOR, -(-card.used_bytes // length))
+    each = (length + 24 * -(-length // host.max_payload)) / (host.bytes_per_ns * card.cycle_ns)
+    return max(1, min(run, _under_way(scenario), math.ceil(card.used_timeout / each)))
 
 
 def _turns(scenario):
@@ -57,15 +57,9 @@ def _turns(scenario):
     return max(1, min(TURN, TURN_BYTES // min(pattern.lengths))), _run(scenario)
 
 
-def _step(scenario):
-    """Descriptors per fetch. A burst of the driver's is fetched for itself."""
-    batch, pattern = scenario.card.fetch_batch, scenario.pattern
-    return batch if pattern.saturated else math.gcd(batch, pattern.doorbell)
-
-
 def _block(scenario):
     """Packets none of which waits for another of them."""
-    card, pattern, step = scenario.card, scenario.pattern, _step(scenario)
+    card, pattern, step = scenario.card, scenario.pattern, scenario.card.fetch_batch
     windows = [card.cache_descriptors - step, card.cache_elements // (1 + pattern.indirect),
                pattern.ring - 2 * pattern.doorbell - step + 1]
     if pattern.direction != "rx":
@@ -81,7 +75,7 @@ def group_key(scenario):
     same turns."""
     pattern = scenario.pattern
     turns = _turns(scenario) if pattern.queues > 1 else (1, 1)
-    return pattern.direction, pattern.queues, turns, scenario.card.fetch_batch, _step(scenario), _block(scenario)
+    return pattern.direction, pattern.queues, turns, scenario.card.fetch_batch, _block(scenario)
 
 
 class Batch:
@@ -95,18 +89,18 @@ class Batch:
 
     Attributes
     ----------
-    block, fetch, step, queues, packets : int
-        packets worked out at once; descriptors per fetch, and as many of them as are made available together
+    block, fetch, queues, packets : int
+        packets worked out at once; descriptors per fetch
     turns : dict of direction → packets of a queue before the next one's
     costs : Costs, of all packets
     """
 
     def __init__(self, scenarios, packets, constants=None):
-        self.direction, self.queues, turns, self.fetch, self.step, self.block = group_key(scenarios[0])
+        self.direction, self.queues, turns, self.fetch, self.block = group_key(scenarios[0])
         self.turns = dict(zip(("tx", "rx"), turns))
         self.scenarios = scenarios
         self.constants = constants or Constants.load()
-        whole = math.lcm(self.block, *(turn * self.queues for turn in turns), self.step * self.queues)
+        whole = math.lcm(self.block, *(turn * self.queues for turn in turns))
         self.packets = -(-packets // whole) * whole
         means = Means(scenarios, self.constants)
         rate = steady_state(scenarios, self.constants).mpps[:, None] * means.cycle[:, None] / 1e3
@@ -191,19 +185,19 @@ class Batch:
         """Round trips in cycles: of data, of fetches and of tables."""
         after = means.after_write(self.rate[:, 0])[:, None]
         self.nominal = np.array([[mean_trip(s.host.latency)] for s in self.scenarios]) / self.cycle + after
-        kinds = {"data tx": 1, "fetch tx": self.step, "fetch rx": self.step}
+        kinds = ["data tx", "fetch tx", "fetch rx"]
         if self.indirect.any():
-            kinds |= {"table tx": 1, "table rx": 1}
-        self.trips = {kind: self._drawn(number, kind, share) / self.cycle + after
-                      for number, (kind, share) in enumerate(kinds.items()) if kind[-2:] in self._ways}
+            kinds += ["table tx", "table rx"]
+        self.trips = {kind: self._drawn(number, kind) / self.cycle + after
+                      for number, kind in enumerate(kinds) if kind[-2:] in self._ways}
 
-    def _drawn(self, number, kind, share):
-        """ns of each read of a kind, of which there is one for every `share` packets."""
+    def _drawn(self, number, kind):
+        """ns of each read of a kind."""
         rows = []
         for i, s in enumerate(self.scenarios):
             rng = np.random.default_rng((s.seed, number))
-            reads = self.costs.requests[i, ::share] if kind == "data tx" else 1
-            rows.append(draw_trips(s.host.latency, rng, self.packets // share, reads))
+            reads = self.costs.requests[i] if kind == "data tx" else 1
+            rows.append(draw_trips(s.host.latency, rng, self.packets, reads))
         return np.array(rows)
 
     def offered(self, queue, place):

@@ -42,17 +42,19 @@ class Transmitter(Side):
     def wire(self, queue, place):
         return self.look(self._wire, queue, place)
 
-    def posted(self, queue, place):
-        """When the driver makes packets available: whole bursts, as soon as there is room for one."""
+    def posted_at(self, rows, queue, place):
+        """When the driver makes packets available, in some scenarios: whole bursts, as soon as there is room for
+        one."""
         batch = self.batch
-        begins = place // batch.doorbell * batch.doorbell
-        posted = self.seen(queue, begins + batch.doorbell - 1 - batch.ring)
-        at = self.index(queue, place) - PAD
-        posted = np.maximum(posted, self._pace[:, at])
+        doorbell = batch.doorbell[rows]
+        begins = place // doorbell * doorbell
+        posted = self.seen(queue, begins + doorbell - 1 - batch.ring[rows], rows)
+        at = np.minimum(self.index(queue, place) - PAD, batch.packets - 1)
+        posted = np.maximum(posted, self._pace[rows[:, None], at])
         if self.feedback is not None:
-            back = np.minimum(begins - batch.lead - 1, place[0] - 1)
-            posted = np.maximum(posted, np.where(batch.saturated, self.feedback.seen(queue, back), 0.0))
-        self.offered[:, at] = posted
+            back = np.minimum(begins - batch.lead[rows] - 1, place[:, :1] - 1)
+            posted = np.maximum(posted, np.where(batch.saturated[rows], self.feedback.seen(queue, back, rows), 0.0))
+        self.offered[rows[:, None], at] = posted
         return posted
 
     def _read(self, n, walked):
@@ -149,12 +151,12 @@ class Receiver(Side):
         self.times["data_there"][:, at] = carried
         self.use(n, wire, accepted + c["write_used"], carried)
 
-    def posted(self, queue, place):
-        """When the driver gives buffers back, so many at a time."""
+    def posted_at(self, rows, queue, place):
+        """When the driver gives buffers back, so many at a time, in some scenarios."""
         batch = self.batch
-        returned = place - batch.ring
-        returned = np.where(returned < 0, -PAD, (returned // batch.refill + 1) * batch.refill - 1)
-        return self.seen(queue, np.minimum(returned, place[0] - 1))
+        returned, refill = place - batch.ring[rows], batch.refill[rows]
+        returned = np.where(returned < 0, -PAD, (returned // refill + 1) * refill - 1)
+        return self.seen(queue, np.minimum(returned, place[:, :1] - 1), rows)
 
     def _fed(self, n):
         """When frames are given to the wire."""

@@ -77,7 +77,7 @@ class Costs:
         for s, length in zip(self._scenarios, self.lengths.mean(axis=1) + NET_HEADER):
             most = min(s.card.used_batch, s.host.max_payload // DESCRIPTOR)
             if s.pattern.in_order and direction == "tx":
-                most = min(MERGED, s.pattern.ring // 4)
+                most = min(MERGED, s.pattern.ring // 4 + 1)      # the packet that exceeds a quarter ends it
             if direction == "rx":       # the packet that brings a run to so many bytes ends it
                 most = min(most, int(_ceil(s.card.used_bytes, length)))
             found.append(most)

@@ -92,7 +92,8 @@ class Looks:
         self._decided[r] = issue
         self._came[r, q] = came
         self._next[r, q] = at + found
-        self._reports[r, q, self._under_way[r, q]] = came
+        # Descriptors are judged one by one; the report tells of all.
+        self._reports[r, q, self._under_way[r, q]] = came + np.where(full, asked.sum(axis=1), found + 1) + c["report"]
         self._under_way[r, q] += 1
         self._bad(r[~full], q, found[~full])
 

@@ -44,7 +44,7 @@ class Looks:
         self._under_way = np.zeros(flat, int)
         self._number = np.zeros(side.count, int)
         self._moments = np.array([np.random.default_rng((s.seed, 99)).random(MOMENTS) for s in batch.scenarios])
-        self._decided, self._came = np.zeros(side.count), np.zeros(flat)
+        self._decided, self._judged = np.zeros(side.count), np.zeros(side.count)
 
     def until(self, queue, place):
         """Look until descriptor `place` of a queue is there in every scenario."""
@@ -60,19 +60,20 @@ class Looks:
         earliest = np.maximum(self._room(r, q, at), self._decided[r] + c["decide"])
         earliest = self._come_back(r, q, np.maximum(earliest, self._again[r, q]), told)
         level = self._level[r, q]
-        size = np.where(told, batch.fetch, np.minimum(1 << level, batch.fetch))
-        size = np.minimum(size, np.minimum(batch.fetch - at % batch.fetch, batch.ring[r, 0] - at % batch.ring[r, 0]))
-        places = at[:, None] + np.arange(batch.fetch)
-        asked = np.arange(batch.fetch) < size[:, None]
+        places = at[:, None] + np.arange(batch.fetch + 1)
         posted = side.posted_at(r, q, places)
         rung = posted + 36 / batch.link[r] + 2 + side.down.wait(posted[:, :1], r)
         bell = rung + c["doorbell_fetch"]
         written = side.written_at(r, q, places - batch.ring[r])
-        full_ring = written[:, 0] > earliest
-        waits = told | ~np.where(full_ring, self._quiet[r, q], self._goes_on[r, q])
+        # The whole ring is fetched: with doorbells on, that is the end, but for a report or a doorbell.
+        stops = (written[:, 0] > earliest) & ~self._quiet[r, q] & ~told
+        if stops.any():
+            earliest[stops] = self._rest(r[stops], q, earliest[stops], written[stops, 0])
+            level = self._level[r, q]
+        waits = told | ~(self._goes_on[r, q] | (~stops & self._quiet[r, q]))
         issue = np.maximum(earliest, written[:, 0])
         issue = np.where(waits, np.maximum(issue, bell[:, 0]), issue)
-        asked &= written <= issue[:, None]
+        asked = self._asked(r, at, np.where(told, self._batch_level, level), written <= issue[:, None])
         host = batch.trips[f"fetch {side.name}"][r, self._number[r] % batch.packets]
         # Each line of memory is read at a moment of its own while the host serves the read.
         line = places // 4 - at[:, None] // 4
@@ -85,17 +86,38 @@ class Looks:
         back = begun + host + self._extra(r, asked.sum(axis=1))
         back = back + side.down.wait(back[:, None], r)[:, 0]
         found = np.minimum.accumulate(there & asked, axis=1).sum(axis=1)
-        came = np.maximum(back, self._came[r, q])
+        # Descriptors are judged one by one, in the order of looks; the report tells of all.
+        came = np.maximum(back, self._judged[r])
         full = (found == asked.sum(axis=1)) | told
         self._store(r, q, places, found, came, issue, rung)
         self._number[r] += 1
         self._decided[r] = issue
-        self._came[r, q] = came
         self._next[r, q] = at + found
-        # Descriptors are judged one by one; the report tells of all.
+        self._judged[r] = came + asked.sum(axis=1)
         self._reports[r, q, self._under_way[r, q]] = came + np.where(full, asked.sum(axis=1), found + 1) + c["report"]
         self._under_way[r, q] += 1
         self._bad(r[~full], q, found[~full])
+
+    def _asked(self, r, at, level, free):
+        """Which of the next places a look asks for: so many, or those that are `free` if these are fewer. Where more
+        follows, it ends with a multiple of the largest batch."""
+        batch = self._batch.fetch
+        size = np.minimum(1 << level, batch)
+        ring = self._batch.ring[r, 0]
+        ahead = np.minimum(np.minimum.accumulate(free, axis=1).sum(axis=1), ring - at % ring)
+        size = np.where(ahead > size, np.minimum(size, batch - at % batch), ahead)
+        return np.arange(batch + 1) < np.maximum(size, 1)[:, None]
+
+    def _rest(self, r, q, when, free):
+        """Nothing is looked for until there is room in the ring, which is at `free`, and then only once a report comes
+        or, which the caller sees to, a doorbell; returns when."""
+        when = when.copy()
+        self._goes_on[r, q] = False
+        while len(heard := np.nonzero((self._under_way[r, q] > 0) & (when < free))[0]):
+            when[heard] = np.maximum(when[heard], self._reports[r[heard], q, 0])
+            self._full(r[heard], q)
+            self._goes_on[r[heard], q] = when[heard] >= free[heard]
+        return when
 
     def _store(self, r, q, places, found, came, issue, rung):
         side = self._side

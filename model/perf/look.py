@@ -42,9 +42,20 @@ class Looks:
         self._again = np.zeros(flat)                    # cycle before which no look begins
         self._reports = np.full((*flat, KEPT), np.inf)       # when looks under way come back, the oldest one first
         self._under_way = np.zeros(flat, int)
-        self._number = np.zeros(side.count, int)
+        self._number, self._counted = np.zeros(side.count, int), np.zeros(side.count, int)
+        self._rate = np.full((side.count, 1), 1 / batch.fetch)
         self._moments = np.array([np.random.default_rng((s.seed, 99)).random(MOMENTS) for s in batch.scenarios])
-        self._decided, self._judged = np.zeros(side.count), np.zeros(side.count)
+        self._decided, self._judged = np.zeros(flat), np.zeros(flat)
+
+    def passed(self, packets):
+        """So many more packets have been looked for: what that took."""
+        self._rate = 0.9 * self._rate + 0.1 * ((self._number - self._counted) / packets)[:, None]
+        self._counted = self._number.copy()
+
+    @property
+    def more(self):
+        """Looks per packet of late, beyond those that full ones would be."""
+        return np.maximum(0.0, self._rate - 1 / self._batch.fetch)
 
     def until(self, queue, place):
         """Look until descriptor `place` of a queue is there in every scenario."""
@@ -57,7 +68,7 @@ class Looks:
     def _look(self, r, q):
         side, batch, c = self._side, self._batch, self._batch.constants
         at, told = self._next[r, q], batch.told[r, 0]
-        earliest = np.maximum(self._room(r, q, at), self._decided[r] + c["decide"])
+        earliest = np.maximum(self._room(r, q, at), self._decided[r, q] + c["decide"])
         earliest = self._come_back(r, q, np.maximum(earliest, self._again[r, q]), told)
         level = self._level[r, q]
         places = at[:, None] + np.arange(batch.fetch + 1)
@@ -87,13 +98,13 @@ class Looks:
         back = back + side.down.wait(back[:, None], r)[:, 0]
         found = np.minimum.accumulate(there & asked, axis=1).sum(axis=1)
         # Descriptors are judged one by one, in the order of looks; the report tells of all.
-        came = np.maximum(back, self._judged[r])
+        came = np.maximum(back, self._judged[r, q])
         full = (found == asked.sum(axis=1)) | told
         self._store(r, q, places, found, came, issue, rung)
         self._number[r] += 1
-        self._decided[r] = issue
+        self._decided[r, q] = issue
         self._next[r, q] = at + found
-        self._judged[r] = came + asked.sum(axis=1)
+        self._judged[r, q] = came + asked.sum(axis=1)
         self._reports[r, q, self._under_way[r, q]] = came + np.where(full, asked.sum(axis=1), found + 1) + c["report"]
         self._under_way[r, q] += 1
         self._bad(r[~full], q, found[~full])

@@ -123,7 +123,13 @@ class Side:
         queues, places, _, padded = self.block(n)
         for q in set(queues.tolist()):
             self._looks.until(q, int(places[queues == q][-1]))
+        self._looks.passed(len(queues))
         return self.there[:, padded]
+
+    @property
+    def more(self):
+        """TLPs per packet on `rq` beyond those that full batches would be."""
+        return self.runs.more + self._looks.more
 
     def trip(self, trip, when, rows):
         """Cycles from a fetch issued at `when` until it is there, for whom the host takes `trip`."""

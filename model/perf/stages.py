@@ -66,8 +66,7 @@ class Transmitter(Side):
         number = np.arange(at.start, at.stop) - batch.tag_window
         free, free_first = self._freed(number), self._freed(number - 1 + 1 / requests)
         service = np.where(batch.tx_waits, np.maximum(batch.rq[:, at], batch.up[:, at]), requests)
-        if self.feedback is not None:
-            service = service + batch.tx_waits * self.feedback.runs.more
+        service = service + batch.tx_waits * (self.more + (self.feedback.more if self.feedback else 0.0))
         issue = serve(np.maximum(walked, free + 6) - service + requests - 1, service, self._issue_free)
         first = np.maximum(np.maximum(walked, free_first + 6), np.c_[self._issue_free, issue[:, :-1]])
         self._issue_free = issue[:, -1]
@@ -136,7 +135,7 @@ class Receiver(Side):
         service = np.where(batch.indirect, c["walk_rx_chain"], c["walk_rx"])
         walked = self.walk(n, np.maximum(came, ready), service)
         rq = np.where(batch.tx_waits, batch.rq_rx[:, at], batch.rq[:, at])
-        rq = rq + self.runs.more
+        rq = rq + self.more + (~batch.tx_waits * self.feedback.more if self.feedback else 0.0)
         offered = serve(walked + c.cycles["wire_write"][1] * write - rq, rq, self._rq_free)
         up = np.where(batch.tx_waits, batch.up_rx[:, at], batch.up[:, at])
         # The link carries a packet's first writes before its last one is there.

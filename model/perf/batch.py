@@ -157,12 +157,14 @@ class Batch:
             up, down = up + mine[0], down + costs.data_down[name] + common[1]
             rq, rc = rq + mine[1], rc + costs.data_rc[name] + common[3]
         self.up, self.down, self.rq, self.rc = (self._spread(each) for each in (up / link, down / link, rq, rc))
-        # Of both ways at once `rq` serves reads and writes in turn: the direction with more TLPs waits for the other.
+        # Of both ways at once `rq` serves reads and received data in turn: what has more TLPs waits for the other.
         self.up_rx, self.rq_rx = self._spread(mine[0] / link), self._spread(mine[1])
         writes = np.ceil((costs.lengths + 12) / costs.mps).mean(axis=1, keepdims=True)
         self.tx_waits = np.full((len(self.scenarios), 1), self.direction == "tx")
         if self.direction == "both":
-            self.tx_waits = costs.requests.mean(axis=1, keepdims=True) >= writes
+            reads = costs.requests.mean(axis=1, keepdims=True) + 2 * costs.indirect + 2 / self.fetch
+            reads = reads + sum(1 / self.event[name] for name in names)[:, None]
+            self.tx_waits = reads >= writes
 
     def _read_window(self):
         """`line`: cycles of data that stand before the downstream link at most. `ReadWindow` lets as much be under way

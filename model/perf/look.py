@@ -87,7 +87,7 @@ class Looks:
         asked = self._asked(r, at, np.where(told, self._batch_level, level), written <= issue[:, None])
         host = batch.trips[f"fetch {side.name}"][r, self._number[r] % batch.packets]
         # Each line of memory is read at a moment of its own while the host serves the read.
-        line = places // 4 - at[:, None] // 4
+        line = (places + 1) // 4 - (at[:, None] + 1) // 4
         moment = self._moments[r[:, None], (self._number[r, None] * 8 + line) % MOMENTS]
         # The link carries what was written before first.
         begun = issue + side.up.wait(issue[:, None], r)[:, 0]
@@ -107,6 +107,7 @@ class Looks:
         self._judged[r, q] = came + asked.sum(axis=1)
         self._reports[r, q, self._under_way[r, q]] = came + np.where(full, asked.sum(axis=1), found + 1) + c["report"]
         self._under_way[r, q] += 1
+        self._number[r] += np.where(full, 0, self._in_vain(r, q, at, issue, self._reports[r, q, self._under_way[r, q] - 1]))
         self._bad(r[~full], q, found[~full])
 
     def _asked(self, r, at, level, free):
@@ -142,6 +143,17 @@ class Looks:
         side.times["descriptor_there"][rows, index] = came[row] + column
         side.times["fetch_issued"][rows, index] = issue[row]
         side.times["doorbell"][rows, index] = rung[row, column]
+
+    def _in_vain(self, r, q, at, issue, report):
+        """Looks that begin behind one that finds too little, until its report: as far as ring and cache go."""
+        batch, c = self._batch, self._batch.constants
+        most = 1 << np.clip(self._level[r, q] - self._batch_level, 0, UNDER_WAY)
+        behind = at[:, None] + np.arange(1, 1 << UNDER_WAY) * batch.fetch
+        written = self._side.written_at(r, q, np.minimum(behind - batch.ring[r], self._side.last_taken(q)))
+        free = written <= issue[:, None]
+        free &= behind + batch.fetch - self._side.last_taken(q) <= 2 * batch.descriptors[r]
+        count = np.minimum(free.sum(axis=1), (report - issue) / (c["decide"] + 2))
+        return np.where(self._goes_on[r, q], np.minimum(count, most - self._under_way[r, q]).clip(0).astype(int), 0)
 
     def _come_back(self, r, q, when, told):
         """Hear what has come back at `when`, and wait until another look may be under way; returns when."""

@@ -85,7 +85,7 @@ class Transmitter(Side):
         drawn = sent + batch.trips["data tx"][:, at] + extra
         beats = -(-np.minimum(size, costs.mps) // costs.beat)
         there = np.maximum(carried - tail, drawn) + c["answer"] + beats - 1
-        rows = c.cycles["data_wire"][1] * costs.rows[:, at]
+        rows = costs.rows[:, at]
         delivered = self._in_order(queues, there, carried, rows)
         self._delivered[:, padded] = delivered
         self.times["data_issued"][:, at] = issue + held

@@ -7,7 +7,7 @@ import numpy as np
 from model.link import DESCRIPTOR
 
 from .constants import Constants
-from .costs import Costs
+from .costs import Costs, prompt_reads
 from .scan import window_blocks
 from .steady import QUEUE_BYTES, QUEUE_TLPS, Means, steady_state
 from .trips import draw_trips, mean_trip
@@ -20,14 +20,11 @@ TURN, TURN_BYTES = 16, 16384        # of a transmit queue, before another's
 
 
 def _tag_window(scenario):
-    """Packets whose data may be under way at once, not a whole number. What else is read takes tags as well: data
-    leaves so many free, whoever has the others."""
+    """Packets whose data may be under way at once, not a whole number."""
     card, pattern = scenario.card, scenario.pattern
     size = max(pattern.lengths) + 12
     requests = -(-size // min(card.read_bytes, scenario.host.max_read_request)) + pattern.indirect
-    prompt = pattern.indirect + 1 / card.fetch_batch + 1 / card.used_batch
-    prompt *= 2 if pattern.direction == "both" else 1
-    return max(1.0, (card.tags - card.reserved_tags) / (requests + prompt))
+    return max(1.0, (card.tags - card.reserved_tags) / (requests + prompt_reads(scenario)))
 
 
 def _under_way(scenario):

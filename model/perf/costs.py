@@ -7,7 +7,7 @@ import numpy as np
 
 from model.link import COMPLETION, DESCRIPTOR, EVENT, NET_HEADER, REQUEST
 
-__all__ = ["Costs"]
+__all__ = ["Costs", "prompt_reads"]
 
 DOORBELL = REQUEST + EVENT
 MERGED = 64         # buffers that one used descriptor stands for with VIRTIO_F_IN_ORDER, at most
@@ -15,6 +15,12 @@ MERGED = 64         # buffers that one used descriptor stands for with VIRTIO_F_
 
 def _ceil(value, by):
     return -(-value // by)
+
+
+def prompt_reads(scenario):
+    """Reads per packet besides its data. They take tags as well: data leaves so many free, whoever has the others."""
+    card, pattern = scenario.card, scenario.pattern
+    return (pattern.indirect + 1 / card.fetch_batch + 1 / card.used_batch) * (1 + (pattern.direction == "both"))
 
 
 class Costs:

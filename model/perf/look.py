@@ -1,4 +1,4 @@
-"""Looks at a ring: when `hdl.virtqueue.fetch` reads descriptors, how many, and what it does with those that aren't there.
+"""Looks at a ring: when `hdl.virtqueue.fetch` reads descriptors, how many, and what it does with what isn't there.
 
 Every look brings as many descriptors as its size, or those that the driver had made available when the host was read.
 A look that finds all it asked for is followed by the next one, and once a round trip by twice as many; one that doesn't
@@ -107,7 +107,8 @@ class Looks:
         self._judged[r, q] = came + asked.sum(axis=1)
         self._reports[r, q, self._under_way[r, q]] = came + np.where(full, asked.sum(axis=1), found + 1) + c["report"]
         self._under_way[r, q] += 1
-        self._number[r] += np.where(full, 0, self._in_vain(r, q, at, issue, self._reports[r, q, self._under_way[r, q] - 1]))
+        report = self._reports[r, q, self._under_way[r, q] - 1]
+        self._number[r] += np.where(full, 0, self._in_vain(r, q, at, issue, report))
         self._bad(r[~full], q, found[~full])
 
     def _asked(self, r, at, level, free):
@@ -181,7 +182,8 @@ class Looks:
         self._quiet[r, q] |= self._streak[r, q] > STREAK
 
     def _bad(self, r, q, found):
-        """The last look found less than it asked for: those before it come back, and it is as if none were under way."""
+        """The last look found less than it asked for: those before it come back, then it is as if none were under
+        way."""
         while len(rows := np.nonzero(self._under_way[r, q] > 1)[0]):
             self._full(r[rows], q)
         level, goes_on = self._level[r, q], self._goes_on[r, q]

@@ -28,10 +28,10 @@ def test_what_a_doorbell_tells_is_fetched_at_once():
 
 
 def test_queues_do_not_wait_for_each_other_to_be_looked_at():
-    times, _ = times_of("tx", burst=32, gap_ns=20_000.0, queues=4)
-    alone, _ = times_of("tx", burst=32, gap_ns=20_000.0)
+    times, _ = times_of("tx", burst=32, gap_ns=6_000.0, queues=4)
+    alone, _ = times_of("tx", burst=32, gap_ns=6_000.0)
     spent = times["fetch_issued"][3, :32] - times["doorbell"][3, :32]
-    assert spent == pytest.approx(alone["fetch_issued"][0, :32] - alone["doorbell"][0, :32], abs=20)
+    assert spent == pytest.approx(alone["fetch_issued"][0, :32] - alone["doorbell"][0, :32], abs=80)
 
 
 @pytest.mark.parametrize("direction", ["tx", "rx"])
@@ -72,7 +72,7 @@ def test_a_run_does_not_stay_open_for_longer_than_its_time():
 
 
 def test_few_tags_serve_long_packets_read_by_read():
-    """48 tags are two and a half frames of 18 reads, and enough for the link."""
-    times, _ = times_of("tx", card=Card(tags=64), host=Host(), lengths=(9014,), notification_data=True)
+    """32 tags are less than two frames of 18 reads, and enough for the link."""
+    times, _ = times_of("tx", card=Card(tags=48), host=Host(), lengths=(9014,), notification_data=True)
     pace = np.diff(times["first_beat"][0, 256:]).mean()
-    assert pace == pytest.approx(9700 / 29.4, rel=0.03)
+    assert pace == pytest.approx((9026 + 36 * 20) / (Host().bytes_per_ns * 4), rel=0.02)

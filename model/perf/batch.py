@@ -114,6 +114,8 @@ class Batch:
         self.link = of(lambda s: s.host.bytes_per_ns) * self.cycle      # bytes per cycle
         self.ring = of(lambda s: s.pattern.ring, int)
         self.doorbell = of(lambda s: s.pattern.doorbell, int)
+        begin = of(lambda s: s.pattern.begin, int)
+        self.begin = {"tx": begin, "rx": 0 * begin}
         self.told = of(lambda s: s.pattern.notification_data, bool)
         self.saturated = of(lambda s: s.pattern.saturated, bool)
         self.indirect = of(lambda s: s.pattern.indirect, bool)

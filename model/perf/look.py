@@ -116,7 +116,7 @@ class Looks:
         follows, it ends with a multiple of the largest batch."""
         batch = self._batch.fetch
         size = np.minimum(1 << level, batch)
-        ring = self._batch.ring[r, 0]
+        ring, at = self._batch.ring[r, 0], at + self._batch.begin[self._side.name][r, 0]
         ahead = np.minimum(np.minimum.accumulate(free, axis=1).sum(axis=1), ring - at % ring)
         size = np.where(ahead > size, np.minimum(size, batch - at % batch), ahead)
         return np.arange(batch + 1) < np.maximum(size, 1)[:, None]

@@ -22,6 +22,14 @@ def test_looks_at_a_dry_queue_grow():
     assert (np.diff(moments[:3]) >= 250).all()
 
 
+def test_looks_end_with_multiples_of_the_largest():
+    """A burst that doesn't begin there takes a look more, and a round trip."""
+    def moments(begin):
+        times, _ = times_of("tx", burst=32, gap_ns=20_000.0, begin=begin)
+        return np.unique(times["fetch_issued"][0, 64:96])
+    assert len(moments(1)) == len(moments(0)) + 1
+
+
 def test_what_a_doorbell_tells_is_fetched_at_once():
     times, _ = times_of("tx", burst=32, gap_ns=20_000.0, notification_data=True)
     assert np.ptp(times["fetch_issued"][0, :32]) < 20

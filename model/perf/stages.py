@@ -31,7 +31,9 @@ class Transmitter(Side):
         walked = self.walk(n, self.take(n, self.fetch(n)), np.where(batch.indirect, 2.0, 1.0) * c["walk_tx"])
         delivered = self._read(n, walked)
         beats = batch.costs.frame_beats[:, at]
-        wire = serve(delivered + c["data_wire"] - 1, beats, self._wire_free)
+        # A lone packet of many rows takes a little longer than a row a cycle.
+        left = delivered + c["data_wire"] - 1 + (c.cycles["data_wire"][1] - 1) * batch.costs.rows[:, at]
+        wire = serve(left, beats, self._wire_free)
         self._wire_free = wire[:, -1]
         self._wire[:, padded] = wire
         self.times["first_beat"][:, at] = wire - beats + 1

@@ -107,7 +107,8 @@ def steady_state(scenarios, constants=None):
     for _ in range(ROUNDS):
         means.costs.limit_runs(rate)
         capacity = _capacity(means, rate)
-        rate = np.sum(capacity ** -means.constants.smooth, axis=1) ** (-1 / means.constants.smooth)
+        least, smooth = capacity.min(axis=1), means.constants.smooth
+        rate = least * np.sum((least[:, None] / capacity) ** smooth, axis=1) ** (-1 / smooth)
     return Steady(rate / means.cycle * 1e3, capacity / means.cycle[:, None] * 1e3)
 
 

@@ -8,7 +8,8 @@ PAD = 4096          # what windows look back at before the first packet: all fre
 
 
 class Runs:
-    """A run ends when it is full, when nothing of its queue is behind its last packet, or when its time is up.
+    """A run ends when it is full, at the ring's end (but for a single used descriptor that stands for many), when
+    nothing of its queue is behind its last packet, or when its time is up.
 
     Parameters
     ----------
@@ -29,6 +30,7 @@ class Runs:
         count = len(batch.scenarios)
         self._link = batch.link[:, 0]
         self._full = batch.costs.full_runs[name]
+        self._ring, self._begin = batch.ring, batch.begin[name]
         self._timeout = np.array([s.card.used_timeout for s in batch.scenarios])
         self._single = np.array([s.pattern.in_order and name == "tx" for s in batch.scenarios])
         self.number = np.zeros((count, batch.packets + PAD), int)
@@ -47,15 +49,16 @@ class Runs:
 
     def add(self, block, begun, done, sent):
         """The next packets, in their order."""
-        queues, _, _, padded = block
+        queues, places, _, padded = block
         first = self._next
+        begins = ((places + self._begin) % self._ring == 0) & ~self._single[:, None]    # the ring
         for j, q in enumerate(queues):
-            self.number[:, padded.start + j] = self._add(q, begun[:, j], done[:, j], sent[:, j])
+            self.number[:, padded.start + j] = self._add(q, begins[:, j], begun[:, j], done[:, j], sent[:, j])
         self._rate = 0.9 * self._rate + 0.1 * ((self._next - first) / len(queues))[:, None]
 
-    def _add(self, q, begun, done, sent):
+    def _add(self, q, begins, begun, done, sent):
         row, held, run, ends = self._row, self._held[:, q], self._open[:, q], self._opened[:, q] + self._timeout
-        goes_on = (held > 0) & (held < self._full) & (begun < self._last[:, q])
+        goes_on = (held > 0) & (held < self._full) & (begun < self._last[:, q]) & ~begins
         late = goes_on & (done > ends)
         if late.any():
             delay = self.seen[row, run] - self.written[row, run]

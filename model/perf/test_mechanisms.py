@@ -64,6 +64,12 @@ def test_runs_end_when_full_and_when_nothing_is_behind():
     assert len(np.unique(times["used_written"][0])) == 512
 
 
+def test_runs_end_at_the_end_of_the_ring():
+    times, _ = times_of("tx", ring=512, begin=1, packets=2048)
+    used = times["used_written"][0]
+    assert (used[510:-1:512] < used[511::512]).all()
+
+
 def test_the_packet_that_exceeds_a_quarter_of_the_ring_ends_a_run_in_order():
     times, _ = times_of("tx", ring=64, in_order=True)
     _, sizes = np.unique(times["used_written"][0, 128:384], return_counts=True)

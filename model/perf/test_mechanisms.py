@@ -65,9 +65,9 @@ def test_runs_end_when_full_and_when_nothing_is_behind():
 
 
 def test_runs_end_at_the_end_of_the_ring():
-    times, _ = times_of("tx", ring=512, begin=1, packets=2048)
+    times, _ = times_of("tx", host=Host(), lengths=(252,), ring=1024, begin=1, packets=4096)
     used = times["used_written"][0]
-    assert (used[510:-1:512] < used[511::512]).all()
+    assert (used[1022:-1:1024] < used[1023::1024]).all()
 
 
 def test_the_packet_that_exceeds_a_quarter_of_the_ring_ends_a_run_in_order():

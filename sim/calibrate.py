@@ -33,7 +33,7 @@ LOOK_BYTES = 64                         # of the first fetch of a queue that was
 BY_ROWS = ("data_wire", "data_used", "wire_write")
 # Cycles for which a stage is held by each packet of a loaded card, and what they may be.
 TUNED = {"walk_tx": (1.0, 1.2), "walk_rx": (2.0, 2.2), "store_table": (2.0, 3.0), "walk_rx_chain": (3.0, 3.5, 4.0),
-         "decide": (4.0, 6.0, 8.0), "report": (5.0, 13.0, 20.0), "space": (5.0, 20.0, 30.0, 40.0, 50.0)}
+         "decide": (4.0, 6.0, 8.0), "report": (9.0, 13.0, 17.0, 20.0), "space": (5.0, 20.0, 30.0, 40.0, 50.0)}
 TUNED_PACKETS = 2048
 SMOOTH = (8.0, 12.0, 20.0, 40.0, 80.0)
 

@@ -15,16 +15,24 @@ from .trips import draw_trips, mean_trip
 __all__ = ["Batch", "group_key"]
 
 MOST_BLOCK = 64
+PART_REQUESTS = 16      # reads of a part of a long packet, at most
 WINDOW_FREE, WINDOW_LEAST, WINDOW_SLACK = 64, 8192, 128     # of `hdl.dma.read_window`: bytes, bytes, cycles
 TURN, TURN_BYTES = 16, 16384        # of a transmit queue, before another's
 
 
+def _part_requests(scenario):
+    """Reads of a part of a long packet."""
+    return min(PART_REQUESTS, 1 << int(math.log2(max(4, scenario.card.tags // 4))))
+
+
 def _tag_window(scenario):
-    """Packets whose data may be under way at once, not a whole number."""
+    """Packets whose data may be under way at once, not a whole number. A part's tags are held until all of it is
+    there."""
     card, pattern = scenario.card, scenario.pattern
     size = max(pattern.lengths) + 12
     requests = -(-size // min(card.read_bytes, scenario.host.max_read_request)) + pattern.indirect
-    return max(1.0, (card.tags - card.reserved_tags) / (requests + prompt_reads(scenario)))
+    held = (min(requests, _part_requests(scenario)) - 1) / 2
+    return max(1.0, (card.tags - card.reserved_tags - held) / (requests + prompt_reads(scenario)))
 
 
 def _under_way(scenario):
@@ -122,6 +130,7 @@ class Batch:
         self.descriptors = of(lambda s: s.card.cache_descriptors, int)
         self.elements = of(lambda s: s.card.cache_elements // (2 if s.pattern.indirect else 1), int)
         self.tag_window = of(_tag_window)
+        self.part_requests = of(_part_requests)
         self.per_byte = of(lambda s: s.host.latency.per_byte) / self.cycle
         mean = lengths.mean(axis=1, keepdims=True)
         self.most = of(_under_way, int)

@@ -88,7 +88,9 @@ class Transmitter(Side):
         beats = -(-np.minimum(size, costs.mps) // costs.beat)
         there = np.maximum(carried - tail, drawn) + c["answer"] + beats - 1
         rows = costs.rows[:, at]
-        delivered = self._in_order(queues, there, carried, rows)
+        # A long packet is read in parts, and each leaves when it is there.
+        parts = -(-requests // batch.part_requests)
+        delivered = self._in_order(queues, there - rows * (1 - 1 / parts), carried, rows)
         self._delivered[:, padded] = delivered
         self.times["data_issued"][:, at] = issue + held
         self.times["data_there"][:, at] = there

@@ -19,7 +19,7 @@ from model.perf.stages import PARSED
 
 from .perf_cases import BUILDS, Setting, calibration_half, draw_settings
 from .perf_model import scenario_of
-from .perf_rtl import RunFailed, Runner, rate_of, rtl_digest
+from .perf_rtl import RunFailed, Runner, rate_of, rtl_digest, window_of
 from .perf_stages import stages_of
 from .simulators import SimulatorError
 
@@ -32,9 +32,9 @@ TRIP = 250                              # its cycles
 LOOK_BYTES = 64                         # of the first fetch of a queue that was dry
 BY_ROWS = ("data_wire", "data_used", "wire_write")
 # Cycles for which a stage is held by each packet of a loaded card, and what they may be.
-TUNED = {"walk_tx": (1.0, 1.1, 1.2, 1.4, 2.0), "walk_rx": (2.0, 2.1, 2.2, 2.4, 3.0), "store_table": (2.0, 3.0, 4.0),
-         "walk_rx_chain": (6.0, 8.0, 10.0, 12.0, 13.0, 14.0, 14.2, 15.0, 16.0), "decide": (4.0, 6.0, 8.0, 12.0),
-         "space": (0.0, 20.0, 30.0, 40.0, 45.0, 50.0, 55.0, 60.0, 70.0, 80.0, 100.0)}
+TUNED = {"walk_tx": (1.0, 1.2), "walk_rx": (2.0, 2.2), "store_table": (2.0, 3.0), "walk_rx_chain": (3.0, 3.5, 4.0),
+         "decide": (4.0, 6.0, 8.0), "report": (9.0, 13.0, 17.0, 20.0), "space": (5.0, 20.0, 30.0, 40.0, 50.0)}
+TUNED_PACKETS = 2048
 SMOOTH = (8.0, 12.0, 20.0, 40.0, 80.0)
 
 
@@ -86,8 +86,10 @@ def _line(points, name):
 
 
 def _error(constants, settings, results):
-    answers = simulate([scenario_of(setting) for setting in settings], constants=constants)
-    return float(np.mean([abs(np.log(answer.rate / rate_of(result))) for answer, result in zip(answers, results)]))
+    answers = simulate([scenario_of(setting) for setting in settings], packets=TUNED_PACKETS, constants=constants)
+    rates = [statistics.fmean(answer.within(*window_of(setting))[0].values())
+             for setting, answer in zip(settings, answers)]
+    return float(np.mean([abs(np.log(rate / rate_of(result))) for rate, result in zip(rates, results)]))
 
 
 def _steady_error(constants, settings, results):

@@ -14,12 +14,14 @@ def scenario_of(setting):
     """The same card, host and traffic."""
     features = POLICIES[setting.policy].features
     paced = {}
+    # A load of several queues teaches the card their flows first, by a frame of each.
+    begin = int(setting.queues > 1)
     if setting.load:
         burst = burst_of(setting)
         paced = {"burst": burst, "gap_ns": 1e3 * burst * setting.queues / offered_mpps(setting)}
     return Scenario(
         card=Card.of(asdict(setting.card)), host=Host(link=setting.link, profile=setting.profile), seed=setting.seed,
-        pattern=Pattern(direction=setting.direction, lengths=(setting.length,), queues=setting.queues,
+        pattern=Pattern(begin=begin, direction=setting.direction, lengths=(setting.length,), queues=setting.queues,
                         ring=setting.ring, notification_data="NOTIFICATION_DATA" in features,
                         in_order="IN_ORDER" in features, indirect="INDIRECT_DESC" in features, **paced))
 

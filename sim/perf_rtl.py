@@ -20,6 +20,7 @@ PACKETS = 500           # where they take longer than the window, it is longer
 BOTH_LONGER = 3         # times longer until neither way gains on the other
 LONG_TAIL = 3           # times longer where rare reads are slow
 STAGE_FRAMES = 12
+CYCLE_NS = 4
 
 
 class RunFailed(Exception):
@@ -43,6 +44,24 @@ def _bound(setting):
     return bound(Link(setting.link), setting.direction, setting.length, policy=POLICIES[setting.policy].cost,
                  width=card.width, tags=card.tags - card.reserved_tags, round_trip=trip, ring=setting.ring,
                  residence=2 * trip, queues=setting.queues).mpps
+
+
+def _times_ns(setting):
+    """(warm-up, window, from one burst to the next or None) of a run."""
+    mpps = offered_mpps(setting) if setting.load else _bound(setting)
+    longer = max(1, PACKETS * 1e3 / mpps / WINDOW_NS) * (LONG_TAIL if setting.profile == "iommu-4k" else 1)
+    gap = None
+    if setting.load:
+        gap = 1e3 * burst_of(setting) * setting.queues / mpps
+        longer = max(longer, 12 * gap / WINDOW_NS)
+    warm_up = WARM_UP_NS * max(1, longer / 2) * (BOTH_LONGER if setting.direction == "both" else 1)
+    return round(warm_up), round(WINDOW_NS * longer), gap
+
+
+def window_of(setting):
+    """(first, last) cycle of a run that counts, from when the load begins."""
+    warm_up, window, _ = _times_ns(setting)
+    return warm_up / CYCLE_NS, (warm_up + window) / CYCLE_NS
 
 
 def rate_of(result):
@@ -83,15 +102,8 @@ class Runner:
             setting, "job_stages", {"frames": STAGE_FRAMES}, lambda setting, result: result)
 
     def _load_job(self, setting):
-        mpps = offered_mpps(setting) if setting.load else _bound(setting)
-        longer = max(1, PACKETS * 1e3 / mpps / WINDOW_NS) * (LONG_TAIL if setting.profile == "iommu-4k" else 1)
-        gap = None
-        if setting.load:
-            gap = 1e3 * burst_of(setting) * setting.queues / mpps
-            longer = max(longer, 12 * gap / WINDOW_NS)
-        warm_up = WARM_UP_NS * max(1, longer / 2) * (BOTH_LONGER if setting.direction == "both" else 1)
-        return {"direction": setting.direction, "warm_up_ns": round(warm_up),
-                "window_ns": round(WINDOW_NS * longer), "gap_ns": gap}
+        warm_up, window, gap = _times_ns(setting)
+        return {"direction": setting.direction, "warm_up_ns": warm_up, "window_ns": window, "gap_ns": gap}
 
     def _run(self, setting, module, job, summary):
         manifest, built = self.build(setting.card)

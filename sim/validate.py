@@ -5,6 +5,7 @@ Runs are kept by the RTL's digest, so that it goes on where it was left: after C
 """
 
 import argparse
+import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,7 +19,7 @@ from model.perf import simulate, steady_state
 from .calibrate import CARDS, stage_settings
 from .perf_cases import BUILDS, draw_settings, held_out_half
 from .perf_model import idle_scenario, scenario_of
-from .perf_rtl import RunFailed, Runner, rate_of
+from .perf_rtl import RunFailed, Runner, rate_of, window_of
 from .perf_stages import stages_of
 from .simulators import ROOT, SimulatorError
 from .validate_report import Compared, Idle, Speed, print_report, write_report
@@ -26,31 +27,55 @@ from .validate_report import Compared, Idle, Speed, print_report, write_report
 __all__ = ["compare", "compare_idle", "main"]
 
 COUNT = 200
+FOLLOWED = (512, 1024, 2048, 4096)
+SPEED_EVERY, SPEED_SEEDS, SPEED_PACKETS = 10, 64, 512   # configurations by which speed is measured
 DOCS = ROOT / "docs" / "performance"
 
 
 def compare(settings, results, *, held_out=()):
     """[Compared] and `Speed` of runs of the RTL against the model, all at once."""
     scenarios = [scenario_of(setting) for setting in settings]
-    began = time.process_time()
-    answers = simulate(scenarios)
-    simulated = time.process_time() - began
+    answers = _follow(settings, scenarios, steady_state(scenarios).mpps)
+    # Once more: what profiles come to has been worked out by now, as it has in a sweep.
     began = time.process_time()
     steady = steady_state(scenarios)
     solved = time.process_time() - began
     held_out = {setting.key for setting in held_out}
-    found, packets = [], 0
+    found = []
     for setting, result, answer, mpps, resource in zip(settings, results, answers, steady.mpps, steady.bottleneck):
-        packets += sum(array.size for array in answer.offered.values())
+        rates, latencies = answer.within(*window_of(setting))
         found.append(Compared(
-            setting, setting.key in held_out, rate_of(result), answer.rate, float(mpps),
+            setting, setting.key in held_out, rate_of(result), statistics.fmean(rates.values()), float(mpps),
             resource, {name: values["median"] for name, values in result["latency"].items()},
-            {name: float(_median(answer.latency(name))) for name in answer.mpps}))
+            {name: statistics.median(values) for name, values in latencies.items()}))
+    whole = sum(result.get("cpu_whole", result["cpu_seconds"]) for result in results)
+    return found, Speed(*_packets_per_second(scenarios[::SPEED_EVERY], results[::SPEED_EVERY]), whole / len(results),
+                        solved / len(results))
+
+
+def _follow(settings, scenarios, mpps):
+    """[Answer] with as many packets of each as pass until its run on the RTL ended."""
+    answers, groups = [None] * len(scenarios), {}
+    for place, (setting, rate) in enumerate(zip(settings, mpps)):
+        needed = rate * window_of(setting)[1] * scenarios[place].card.cycle_ns / 1e3 + setting.ring
+        groups.setdefault(next(n for n in FOLLOWED if n >= min(needed, FOLLOWED[-1])), []).append(place)
+    for packets, places in groups.items():
+        for place, answer in zip(places, simulate([scenarios[place] for place in places], packets=packets)):
+            answers[place] = answer
+    return answers
+
+
+def _packets_per_second(scenarios, results):
+    """Packets per CPU second of the RTL and of the model, for the same configurations; the model works out many
+    drawings of the host's latencies side by side, as in a sweep."""
     of_rtl = sum(each["packets"] for result in results for each in result["latency"].values())
     cpu = sum(result["cpu_seconds"] for result in results)
-    whole = sum(result.get("cpu_whole", result["cpu_seconds"]) for result in results)
-    return found, Speed(of_rtl / max(cpu, 1e-9), packets / max(simulated, 1e-9), whole / len(results),
-                        solved / len(results))
+    many = [scenario.with_(seed=seed) for scenario in scenarios for seed in range(SPEED_SEEDS)]
+    began = time.process_time()
+    answers = simulate(many, packets=SPEED_PACKETS)
+    spent = time.process_time() - began
+    packets = sum(array.size for answer in answers for array in answer.offered.values())
+    return of_rtl / max(cpu, 1e-9), packets / max(spent, 1e-9)
 
 
 def _median(values):

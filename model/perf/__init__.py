@@ -8,22 +8,25 @@
 the card itself takes is in constants.json; `make calibrate` measures it, `make validate` tells how far both are from
 the RTL.
 
-Known simplifications. Errors are against runs of `make bench` on the 512-bit card, of up to 40 µs.
+What it follows one by one: looks at rings and what each finds, how they grow and what is looked for in vain; runs of
+used descriptors; which queue's turn it is; the windows of tags, caches, rings and of `ReadWindow`.
 
-- What packets share (fetches, used descriptors, events, doorbells) is charged to each packet in equal parts, on the
-  link and on `rq` and `rc`. With one queue: less than 1 % of the rate where link, bus or walker are the limit.
-- Host latencies are drawn anew, not in the order in which the testbench draws them. With long tails (e3-tail) one run
-  is 4 % from the RTL transmitting, and 10 % receiving, where few reads decide.
-- Of both ways at once, `rq` serves the direction with more TLPs last. Until one has gained on the other as far as it
-  can, their rates differ, and so does what a short window sees: up to 5 % of their mean.
-- A cache that is smaller than a round trip needs is 6 % slower or 8 % faster than on the RTL, by how fetches happen to
-  bunch.
-- Queues take turns of whole blocks. 64 queues that receive a frame each in turn are 4 % slower than on the RTL; 128
-  that transmit are far too fast (78 %): what a turn costs then is not modelled.
+Known simplifications. Errors are those of the rate against the RTL, in the calibration half of `make validate`.
+
+- What packets share (descriptors, used descriptors, events, doorbells) is charged to each packet in equal parts, on the
+  link and on `rq` and `rc`. Less than 1 % where the link is the limit; where `rq` is, both ways at once, up to 4 %.
+- Rings of 64 and 128 descriptors with round trips as long as what they hold: whether a look comes just before or just
+  after the driver's next batch decides about a round trip. Usually up to 13 %, twice a third. Rings are taken to begin
+  one descriptor behind a line of memory; drivers put them anywhere.
+- A cache that is smaller than a round trip needs: up to 6 % either way.
+- Of both ways at once, `rq` serves the direction with more TLPs last. Where these are nearly alike it may be the other
+  one that waits: the rates hold, but the latencies of the two change places.
+- Frames that several queues receive come in bunches of a whole run of used descriptors; the card's bunches may be
+  smaller. The rate holds, latencies are up to 20 % off.
+- Host latencies are drawn anew, not in the order in which the testbench draws them. With long tails one run is 4 % from
+  the RTL transmitting, and 10 % receiving, where few reads decide.
+- What a turn costs is not modelled: 128 queues that transmit are far too fast.
 - Frames of several lengths in one pattern share one window of tags, that of the longest.
-- So far lone packets of one card, of two lengths, have been measured. The cycles of tables (fetch_table, table_data,
-  store_table), of `decide`, of chains received (walk_rx_chain) and of room in the cache (space) are first values, the
-  last two from rows of `make bench`, until `make calibrate` has run on all its cards.
 - No read fails, no frame is dropped, and the driver's processor costs nothing.
 """
 

@@ -42,11 +42,29 @@ class Answer:
         """Packets per µs; of both ways at once the mean, for one may catch up with the other meanwhile."""
         return float(np.mean(list(self.mpps.values())))
 
+    def within(self, begin, end):
+        """({direction: packets per µs}, {direction: their latencies}) of what was through from cycle `begin` to `end`,
+        or as long before the last packet if that was earlier."""
+        rates, latencies = {}, {}
+        last = min(float(np.max(self._through(name))) for name in self.times)
+        begin, end = begin - max(0.0, end - last), min(end, last)
+        for name in self.times:
+            through = self._through(name)
+            chosen = (through >= begin) & (through <= end)
+            order = np.sort(through[chosen])
+            if len(order):
+                later = np.count_nonzero(order > order[0])
+                rates[name] = later / max(1.0, order[-1] - order[0]) / self.scenario.card.cycle_ns * 1e3
+                latencies[name] = (through - self.offered[name])[chosen]
+        return rates, latencies
+
+    def _through(self, direction):
+        return self.times[direction]["first_beat" if direction == "tx" else "seen"]
+
     def latency(self, direction):
         """Cycles of each packet after the warm-up: from when it was offered to its first beat on the wire, or until
         the driver sees its buffer used."""
-        through = self.times[direction]["first_beat" if direction == "tx" else "seen"]
-        spent = through - self.offered[direction]
+        spent = self._through(direction) - self.offered[direction]
         return spent[:, spent.shape[1] // WARM_UP:].ravel()
 
 
@@ -73,6 +91,8 @@ def _simulate_group(scenarios, packets, constants):
     for n in range(batch.packets // batch.block):
         for side in sides:
             side.step(n)
+    for side in sides:
+        side.finish()
     steady = steady_state(scenarios, constants)
     return [_answer(scenario, i, batch, transmitter, receiver, steady) for i, scenario in enumerate(scenarios)]
 
@@ -82,9 +102,10 @@ def _answer(scenario, i, batch, transmitter, receiver, steady):
     for name, side in (("tx", transmitter), ("rx", receiver)):
         if side is None:
             continue
-        times[name] = {stage: array[i] for stage, array in side.times.items()}
-        times[name]["seen"] = side.seen[i, :, -side.times["msix"].shape[2]:]
-        offered[name] = side.offered[i]
+        shape = batch.queues, batch.packets // batch.queues
+        order = np.lexsort((side.place, side.queue))
+        times[name] = {stage: array[i, order].reshape(shape) for stage, array in side.times.items()}
+        offered[name] = side.offered[i, order].reshape(shape)
         through = times[name]["first_beat" if name == "tx" else "seen"]
         mpps[name] = _rate(through, batch.cycle[i, 0])
     used = float(np.mean(list(mpps.values()))) / steady.capacity[i]

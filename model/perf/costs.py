@@ -7,7 +7,7 @@ import numpy as np
 
 from model.link import COMPLETION, DESCRIPTOR, EVENT, NET_HEADER, REQUEST
 
-__all__ = ["Costs"]
+__all__ = ["Costs", "prompt_reads"]
 
 DOORBELL = REQUEST + EVENT
 MERGED = 64         # buffers that one used descriptor stands for with VIRTIO_F_IN_ORDER, at most
@@ -15,6 +15,12 @@ MERGED = 64         # buffers that one used descriptor stands for with VIRTIO_F_
 
 def _ceil(value, by):
     return -(-value // by)
+
+
+def prompt_reads(scenario):
+    """Reads per packet besides its data. They take tags as well: data leaves so many free, whoever has the others."""
+    card, pattern = scenario.card, scenario.pattern
+    return (pattern.indirect + 1 / card.fetch_batch + 1 / card.used_batch) * (1 + (pattern.direction == "both"))
 
 
 class Costs:
@@ -35,6 +41,8 @@ class Costs:
         of a frame on an Ethernet stream
     data_up, data_down, data_rq, data_rc : dict of direction → array
         bytes upstream and downstream, beats of `rq` and of `rc`, of a packet's data
+    full_runs : dict of direction → array of (scenarios,)
+        most packets of a used write
     used_batch : dict of direction → array of (scenarios,)
         packets per used write while many are under way
     """
@@ -55,8 +63,8 @@ class Costs:
         self.requests = _ceil(whole, self.read) + apart
         self.rows = np.where(apart, 1 + _ceil(lengths, self.beat), _ceil(whole, self.beat))
         self._data(whole, apart)
-        self._full_runs = {name: self._used_batch(name) for name in ("tx", "rx")}
-        self.used_batch = dict(self._full_runs)
+        self.full_runs = {name: self._full_run(name) for name in ("tx", "rx")}
+        self.used_batch = {name: self._offered_together(full) for name, full in self.full_runs.items()}
 
     def _data(self, whole, apart):
         lengths, mps, beat = self.lengths, self.mps, self.beat
@@ -70,23 +78,27 @@ class Costs:
         self.data_rc = {"tx": apart + np.where(apart, _cut_beats(lengths, mps, beat), _cut_beats(whole, mps, beat)),
                         "rx": 0 * lengths}
 
-    def _used_batch(self, direction):
+    def _full_run(self, direction):
         found = []
         for s, length in zip(self._scenarios, self.lengths.mean(axis=1) + NET_HEADER):
             most = min(s.card.used_batch, s.host.max_payload // DESCRIPTOR)
             if s.pattern.in_order and direction == "tx":
-                most = min(MERGED, s.pattern.ring // 4)
+                most = min(MERGED, s.pattern.ring // 4 + 1)      # the packet that exceeds a quarter ends it
             if direction == "rx":       # the packet that brings a run to so many bytes ends it
                 most = min(most, int(_ceil(s.card.used_bytes, length)))
-            found.append(most if s.pattern.saturated else min(most, s.pattern.doorbell))
+            found.append(most)
         return np.array(found)
+
+    def _offered_together(self, full):
+        return np.array([most if s.pattern.saturated else min(most, s.pattern.doorbell)
+                         for s, most in zip(self._scenarios, full)])
 
     def limit_runs(self, rate):
         """Packets per used write when there are `rate` packets per cycle, an array of (scenarios,): no run stays open
         for longer than `used_timeout`."""
         most = np.array([s.card.used_timeout / s.pattern.queues for s in self._scenarios]) * rate
-        for name, full in self._full_runs.items():
-            self.used_batch[name] = np.minimum(full, np.maximum(1, most.astype(int)))
+        for name, full in self.full_runs.items():
+            self.used_batch[name] = np.minimum(self._offered_together(full), np.maximum(1, most.astype(int)))
 
     def spread(self, packets):
         """Let what was worked out for one packet hold for so many of them."""

@@ -110,6 +110,8 @@ class Pattern:
         packets that are made available with one doorbell, a quarter of the ring at most; 0 for `DOORBELL`
     gap_ns : float
         a burst is offered so often on each queue; 0 offers as much as the rings hold
+    begin : int
+        packets that were transmitted on each queue before; looks at rings end with multiples of their largest size
     times_ns : tuple of float
         of a capture: when each packet is offered, in place of `gap_ns`
     notification_data, in_order, indirect : bool
@@ -122,6 +124,7 @@ class Pattern:
     ring: int = 1024
     burst: int = 0
     gap_ns: float = 0.0
+    begin: int = 0
     times_ns: tuple = ()
     notification_data: bool = False
     in_order: bool = False
@@ -134,6 +137,7 @@ class Pattern:
         _check(1 <= self.queues <= 128, f"queues must be 1 to 128, not {self.queues!r}")
         _check(self.ring >= 64 and self.ring & (self.ring - 1) == 0,
                f"ring must be a power of 2 from 64 on, not {self.ring!r}")
+        _check(self.begin >= 0, f"begin must not be below 0, not {self.begin!r}")
         _check(self.gap_ns >= 0, f"gap_ns must not be below 0, not {self.gap_ns!r}")
         _check(0 <= self.burst <= self.ring // 4, f"burst must be 0 to a quarter of the ring, not {self.burst!r}")
 

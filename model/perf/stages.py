@@ -5,7 +5,7 @@ import numpy as np
 from .scan import serve
 from .side import PAD, Side
 
-__all__ = ["Receiver", "Transmitter"]
+__all__ = ["PARSED", "Receiver", "Transmitter"]
 
 PARSED = 128        # bytes of a frame after which its headers are known; a shorter one waits for them
 
@@ -19,83 +19,102 @@ class Transmitter(Side):
     def __init__(self, batch):
         super().__init__(batch, "tx")
         self.feedback = None
-        self._delivered = np.zeros((self.count, batch.packets + PAD))
-        self.wire = np.zeros_like(self.seen)
+        self._pace = batch.offered(self.queue, self.place)
+        self._delivered, self._wire = (np.zeros((self.count, batch.packets + PAD)) for _ in range(2))
         self._drain = np.zeros((self.count, batch.queues))
         self._nominal_drain, self._down_free, self._issue_free, self._wire_free = (np.zeros(self.count)
                                                                                      for _ in range(4))
 
     def step(self, n):
         batch, c = self.batch, self.batch.constants
-        q, p, own, overall = self.place(n)
-        walked = self.walk(n, self.take(n, self.fetch(n, self._post(q, p))),
-                           np.where(batch.indirect, 2.0, 1.0) * c["walk_tx"])
-        delivered = np.empty_like(walked)
-        for first in range(0, batch.block, batch.part):
-            at = slice(first, first + batch.part)
-            delivered[:, at] = self._read(n, walked[:, at], first)
-        beats = batch.costs.frame_beats[:, overall]
-        wire = serve(delivered + c["data_wire"] - 1, beats, self._wire_free)
+        _, _, at, padded = self.block(n)
+        walked = self.walk(n, self.take(n, self.fetch(n)), np.where(batch.indirect, 2.0, 1.0) * c["walk_tx"])
+        delivered = self._read(n, walked)
+        beats = batch.costs.frame_beats[:, at]
+        # A lone packet of many rows takes a little longer than a row a cycle.
+        left = delivered + c["data_wire"] - 1 + (c.cycles["data_wire"][1] - 1) * batch.costs.rows[:, at]
+        wire = serve(left, beats, self._wire_free)
         self._wire_free = wire[:, -1]
-        self.wire[:, q, PAD + p:PAD + p + batch.block] = wire
-        self.times["first_beat"][:, q, own] = wire - beats + 1
-        self.times["last_beat"][:, q, own] = wire
-        issued = self.times["data_issued"][:, q, own]
-        behind = np.ones(issued.shape, bool)
-        behind[:, :-1] = issued[:, 1:] < delivered[:, :-1]
-        behind[:, -1] = batch.saturated[:, 0] | ((p + batch.block) % batch.doorbell[:, 0] != 0)
+        self._wire[:, padded] = wire
+        self.times["first_beat"][:, at] = wire - beats + 1
+        self.times["last_beat"][:, at] = wire
         done = delivered + c["data_used"]
-        self.use(n, done, behind, done + self.up.wait(done[:, -1:]))
+        self.use(n, self.times["data_issued"][:, at], done, done + self.up.wait(done[:, -1:]))
 
-    def _post(self, q, p):
-        """When the driver makes each packet available: whole bursts, as soon as there is room for one."""
+    def wire(self, queue, place):
+        return self.look(self._wire, queue, place)
+
+    def posted_at(self, rows, queue, place):
+        """When the driver makes packets available, in some scenarios: whole bursts, as soon as there is room for
+        one."""
         batch = self.batch
-        index = p + np.arange(batch.block)
-        begins = index // batch.doorbell * batch.doorbell
-        posted = self.look(self.seen, q, begins + batch.doorbell - 1 - batch.ring)
-        if batch.offered is not None:
-            posted = np.maximum(posted, batch.offered[:, q, p:p + batch.block])
+        doorbell = batch.doorbell[rows]
+        begins = place // doorbell * doorbell
+        posted = self.seen(queue, begins + doorbell - 1 - batch.ring[rows], rows)
+        at = np.minimum(self.index(queue, place) - PAD, batch.packets - 1)
+        posted = np.maximum(posted, self._pace[rows[:, None], at])
         if self.feedback is not None:
-            back = np.minimum(begins - batch.lead - 1, p - 1)
-            posted = np.maximum(posted, np.where(batch.saturated, self.look(self.feedback.seen, q, back), 0.0))
-        self.offered[:, q, p:p + batch.block] = posted
+            back = np.minimum(begins - batch.lead[rows] - 1, place[:, :1] - 1)
+            posted = np.maximum(posted, np.where(batch.saturated[rows], self.feedback.seen(queue, back, rows), 0.0))
+        self.offered[rows[:, None], at] = posted
         return posted
 
-    def _read(self, n, walked, first):
-        """Data of the packets from `first` of block `n` on: tags, the link's turn, delivery in order."""
+    def _read(self, n, walked):
+        """Data of the packets of block `n`: tags, the link's turn, delivery in order."""
         batch, c, costs = self.batch, self.batch.constants, self.batch.costs
-        q, p, own, overall = self.place(n)
-        at = overall.start + first
-        part = slice(at, at + batch.part)
-        window = at + np.arange(batch.part) - batch.tag_window
-        free = self._delivered[self._row, np.maximum(window + PAD, 0)]
-        service = np.where(batch.tx_waits, np.maximum(batch.rq[:, part], batch.up[:, part]), costs.requests[:, part])
-        if self.feedback is not None:
-            service = service + batch.tx_waits * self.feedback.more_runs
-        issue = serve(np.maximum(walked, free + 6) - service + costs.requests[:, part] - 1, service, self._issue_free)
+        queues, _, at, padded = self.block(n)
+        requests = costs.requests[:, at]
+        # Of several reads of a packet the last, and the first one.
+        number = np.arange(at.start, at.stop) - batch.tag_window
+        free, free_first = self._freed(number), self._freed(number - 1 + 1 / requests)
+        service = np.where(batch.tx_waits, np.maximum(batch.rq[:, at], batch.up[:, at]), requests)
+        service = service + batch.tx_waits * (self.more + (self.feedback.more if self.feedback else 0.0))
+        issue = serve(np.maximum(walked, free + 6) - service + requests - 1, service, self._issue_free)
+        first = np.maximum(np.maximum(walked, free_first + 6), np.c_[self._issue_free, issue[:, :-1]])
         self._issue_free = issue[:, -1]
-        size = np.minimum(costs.read, costs.lengths[:, part] + 12)
+        size = np.minimum(costs.read, costs.lengths[:, at] + 12)
         extra = np.maximum(0, size - 64) * batch.per_byte
-        sent = issue + self.up.wait(issue[:, :1])
-        nominal = sent + batch.nominal
-        turn = np.maximum(batch.down[:, part], batch.rc[:, part])
+        wait = self.up.wait(issue[:, :1])
+        sent = issue + wait
+        turn = np.maximum(batch.down[:, at], batch.rc[:, at])
+        nominal = np.maximum(np.minimum(first + wait, sent), sent - turn * (1 - 1 / requests)) + batch.nominal
         carried = serve(nominal, turn, self._down_free)
         self._down_free = carried[:, -1]
-        self.down.note(nominal, carried)
+        # What the read window doesn't let be asked for waits in the card, where it is in nobody's way.
+        held = np.maximum(0.0, carried - nominal - batch.line)
+        self.down.note(nominal + held, carried)
         tail = np.minimum(turn, (costs.mps + 20) / batch.link)
-        drawn = sent + batch.trips["data tx"][:, part] + extra
+        drawn = sent + batch.trips["data tx"][:, at] + extra
         beats = -(-np.minimum(size, costs.mps) // costs.beat)
         there = np.maximum(carried - tail, drawn) + c["answer"] + beats - 1
-        rows = c.cycles["data_wire"][1] * costs.rows[:, part]
-        delivered = serve(there, rows, self._drain[:, q])
-        if batch.queues > 1:
+        rows = costs.rows[:, at]
+        # A long packet is read in parts, and each leaves when it is there.
+        parts = -(-requests // batch.part_requests)
+        delivered = self._in_order(queues, there - rows * (1 - 1 / parts), carried, rows)
+        self._delivered[:, padded] = delivered
+        self.times["data_issued"][:, at] = issue + held
+        self.times["data_there"][:, at] = there
+        return delivered
+
+    def _freed(self, number):
+        """When tags were free again up to packet `number`, not a whole one."""
+        number = np.maximum(number + PAD, 0)
+        before = number.astype(int)
+        earlier, later = self._delivered[self._row, before], self._delivered[self._row, before + 1]
+        return earlier + (number - before) * (later - earlier)
+
+    def _in_order(self, queues, there, carried, rows):
+        """When packets are delivered: those of a queue in order, all of them row by row."""
+        delivered = np.empty_like(there)
+        for q in set(queues):
+            mine = np.nonzero(queues == q)[0]
+            delivered[:, mine] = serve(there[:, mine], rows[:, mine], self._drain[:, q])
+        if self.batch.queues > 1:
             turns = serve(carried, rows, self._nominal_drain)
             self._nominal_drain = turns[:, -1]
             delivered = np.maximum(delivered, turns)
-        self._drain[:, q] = delivered[:, -1]
-        self._delivered[:, PAD + at:PAD + at + batch.part] = delivered
-        self.times["data_issued"][:, q, p + first:p + first + batch.part] = issue
-        self.times["data_there"][:, q, p + first:p + first + batch.part] = there
+        for q in set(queues):
+            self._drain[:, q] = delivered[:, np.nonzero(queues == q)[0][-1]]
         return delivered
 
 
@@ -105,49 +124,49 @@ class Receiver(Side):
     def __init__(self, batch):
         super().__init__(batch, "rx")
         self.feedback = None
+        self._pace = batch.offered(self.queue, self.place)
         self._wire_free, self._rq_free, self._link_free = (np.zeros(self.count) for _ in range(3))
-        self.accepted = np.zeros_like(self.seen)
 
     def step(self, n):
         batch, c, costs = self.batch, self.batch.constants, self.batch.costs
-        q, p, own, overall = self.place(n)
-        index = p + np.arange(batch.block)
-        fed = self._fed(q, p, index)
-        beats = costs.frame_beats[:, overall]
-        wire = serve(fed, beats, self._wire_free)
+        q, p, at, _ = self.block(n)
+        beats = costs.frame_beats[:, at]
+        wire = serve(self._fed(n), beats, self._wire_free)
         self._wire_free = wire[:, -1]
-        returned = index - batch.ring
-        returned = np.where(returned < 0, -PAD, (returned // batch.refill + 1) * batch.refill - 1)
-        ready = self.take(n, self.fetch(n, self.look(self.seen, q, np.minimum(returned, p - 1))))
-        write = costs.data_rq["rx"][:, overall]
-        came = wire + c["wire_write"] + c["parse"] * (costs.lengths[:, overall] <= PARSED)
+        ready = self.take(n, self.fetch(n))
+        write = costs.data_rq["rx"][:, at]
+        came = wire + c["wire_write"] + c["parse"] * (costs.lengths[:, at] <= PARSED)
         service = np.where(batch.indirect, c["walk_rx_chain"], c["walk_rx"])
         walked = self.walk(n, np.maximum(came, ready), service)
-        rq = np.where(batch.tx_waits, batch.rq_rx[:, overall], batch.rq[:, overall])
-        rq = rq + self.more_runs
+        rq = np.where(batch.tx_waits, batch.rq_rx[:, at], batch.rq[:, at])
+        rq = rq + self.more + (~batch.tx_waits * self.feedback.more if self.feedback else 0.0)
         offered = serve(walked + c.cycles["wire_write"][1] * write - rq, rq, self._rq_free)
-        up = np.where(batch.tx_waits, batch.up_rx[:, overall], batch.up[:, overall])
-        carried = serve(offered, up, self._link_free)
+        up = np.where(batch.tx_waits, batch.up_rx[:, at], batch.up[:, at])
+        # The link carries a packet's first writes before its last one is there.
+        writes = -(-(costs.lengths[:, at] + 12) // costs.mps)
+        carried = serve(offered - np.minimum(write - 1, up * (1 - 1 / writes)), up, self._link_free)
         accepted = np.maximum(offered, carried - up - batch.waiting)
         self._rq_free, self._link_free = accepted[:, -1], carried[:, -1]
         self.up.note(accepted, carried)
-        self.times["first_beat"][:, q, own] = wire - beats + 1
-        self.times["last_beat"][:, q, own] = wire
-        self.times["data_issued"][:, q, own] = accepted
-        self.times["data_there"][:, q, own] = carried
-        behind = np.ones(wire.shape, bool)
-        behind[:, :-1] = wire[:, 1:] < accepted[:, :-1]
-        behind[:, -1] = batch.saturated[:, 0] | ((p + batch.block) % batch.doorbell[:, 0] != 0)
-        self.use(n, accepted + c["write_used"], behind, carried)
+        self.times["first_beat"][:, at] = wire - beats + 1
+        self.times["last_beat"][:, at] = wire
+        self.times["data_issued"][:, at] = accepted
+        self.times["data_there"][:, at] = carried
+        self.use(n, wire, accepted + c["write_used"], carried)
 
-    def _fed(self, q, p, index):
+    def posted_at(self, rows, queue, place):
+        """When the driver gives buffers back, so many at a time, in some scenarios."""
         batch = self.batch
-        fed = self.look(self.seen, q, np.minimum(index - batch.most, p - 1))
-        fed = np.broadcast_to(fed, (self.count, batch.block))
-        if batch.offered is not None:
-            fed = np.where(batch.saturated, fed, batch.offered[:, q, p:p + batch.block])
+        returned, refill = place - batch.ring[rows], batch.refill[rows]
+        returned = np.where(returned < 0, -PAD, (returned // refill + 1) * refill - 1)
+        return self.seen(queue, np.minimum(returned, place[:, :1] - 1), rows)
+
+    def _fed(self, n):
+        """When frames are given to the wire."""
+        batch = self.batch
+        queues, places, at, _ = self.block(n)
+        fed = np.where(batch.saturated, self.seen(queues, places - batch.most), self._pace[:, at])
         if self.feedback is not None:
-            back = np.minimum(index - batch.ahead, p + batch.block - 1)
-            fed = np.maximum(fed, np.where(batch.saturated, self.look(self.feedback.wire, q, back), 0.0))
-        self.offered[:, q, p:p + batch.block] = fed
+            fed = np.maximum(fed, np.where(batch.saturated, self.feedback.wire(queues, places - batch.ahead), 0.0))
+        self.offered[:, at] = fed
         return fed

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .constants import Constants
-from .costs import Costs
+from .costs import Costs, prompt_reads
 from .trips import in_order_trip, mean_after_write, mean_trip
 
 __all__ = ["RESOURCES", "Steady", "steady_state"]
@@ -68,6 +68,7 @@ class Means:
         self.transmits = np.array([s.pattern.direction != "rx" for s in scenarios])
         self.receives = np.array([s.pattern.direction != "tx" for s in scenarios])
         self.tags = of(lambda s: s.card.tags - s.card.reserved_tags)
+        self.prompt = of(prompt_reads)
         self.trip, self.in_order = np.empty_like(self.cycle), np.empty_like(self.cycle)
         for profile, places in self._profiles.items():
             self.trip[places] = mean_trip(profile) / self.cycle[places]
@@ -106,7 +107,8 @@ def steady_state(scenarios, constants=None):
     for _ in range(ROUNDS):
         means.costs.limit_runs(rate)
         capacity = _capacity(means, rate)
-        rate = np.sum(capacity ** -means.constants.smooth, axis=1) ** (-1 / means.constants.smooth)
+        least, smooth = capacity.min(axis=1), means.constants.smooth
+        rate = least * np.sum((least[:, None] / capacity) ** smooth, axis=1) ** (-1 / smooth)
     return Steady(rate / means.cycle * 1e3, capacity / means.cycle[:, None] * 1e3)
 
 
@@ -140,7 +142,7 @@ def _capacity(means, rate):
         only(transmits, 1 / (constants["walk_tx"] * elements)),
         only(receives, 1 / np.where(elements > 1, constants["walk_rx_chain"], constants["walk_rx"])),
         only(transmits, 1 / rows), only(transmits, 1 / beats), only(receives, 1 / beats),
-        only(transmits, means.tags / requests / data_trip),
+        only(transmits, means.tags / (requests + means.prompt) / data_trip),
         *(only(active, np.minimum(window / fetch_trip, np.where(elements > 1, elements_window / np.maximum(table, 1),
                                                                   np.inf)))
           for active in (transmits, receives)),

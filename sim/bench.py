@@ -60,7 +60,7 @@ class Bench:
     def __init__(self, *, window_ns, frames, seed=1, settings=(), again=False):
         self.window_ns, self.frames, self.seed, self.settings = window_ns, frames, seed, list(settings)
         self.again = again
-        self._built, self._tapped = {}, {}
+        self._built = {}
 
     def prepare(self, names):
         """Build the configurations of these names. Raises `ConfigError` and `SimulatorError`."""
@@ -92,10 +92,10 @@ class Bench:
     def _has(self, path):
         return path.exists() and not self.again
 
-    def _run(self, row, module, job, *, keep=True, extra=None, tapped=False):
-        """(result, seconds that it took), measured now or, with `keep`, some time before; `extra` settings of a bench
-        that isn't kept, on the card with event taps if `tapped`."""
-        _, manifest, built = self._tapped[row.config] if tapped else self._built[row.config]
+    def _run(self, row, module, job, *, keep=True, simulation=None, extra=None):
+        """(result, seconds that it took), measured now or, with `keep`, some time before. What isn't kept may run on
+        another `simulation`, with `extra` settings of its bench."""
+        _, manifest, built = simulation or self._built[row.config]
         path = self._path(row, module, job)
         if keep and self._has(path):
             kept = json.loads(path.read_text())
@@ -145,17 +145,16 @@ class Bench:
         """How fast the testbench runs this row, the RTL alone and, with `taps`, the card with event taps; see
         `measure_speed`. Raises `SimulatorError` if that can't be built."""
         folder = RESULTS / "bench" / str(row)
+        config, _, built = self._built[row.config]
+        tapped = _simulation(config, taps=True) if taps else None
 
         def run_once(job, **more):
             return self._run(row, "job_bench", {"direction": row.direction, "warm_up_ns": WARM_UP_NS,
                                                 "window_ns": 2 * self.window_ns, **job}, keep=False, **more)[0]
 
         def run_tapped():
-            return run_once({}, tapped=True, extra={"taps": str(folder / "events.npz")})
-        if taps:
-            self._tapped[row.config] = _simulation(self._built[row.config][0], taps=True)
-        return measure_speed(run_once, self._built[row.config][2], folder / "record.bin",
-                             run_tapped=run_tapped if taps else None)
+            return run_once({}, simulation=tapped, extra={"taps": str(folder / "events.npz")})
+        return measure_speed(run_once, built, folder / "record.bin", run_tapped=run_tapped if taps else None)
 
 
 def _simulation(config, *, taps=False):

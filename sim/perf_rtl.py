@@ -150,7 +150,7 @@ def _summary(setting, result):
             continue
         first, last = events[0][0], events[-1][0]
         later = sum(cycle > first for cycle, _ in events)
-        found["mpps"][name] = later * 250 / max(1, last - first)
+        found["mpps"][name] = later * 1e3 / CYCLE_NS / max(1, last - first)
         cuts = sorted(latency for _, latency in events)
         found["latency"][name] = {"median": statistics.median(cuts), "min": cuts[0], "p99": cuts[len(cuts) * 99 // 100],
                                   "packets": len(cuts)}

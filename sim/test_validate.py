@@ -1,9 +1,11 @@
 """make validate and make calibrate: their bookkeeping, without a simulation."""
 
+import itertools
 import json
 
 import pytest
 
+from model import perf
 from model.perf import Constants
 from sim import calibrate, perf_rtl, validate
 from sim.perf_cases import BUILDS, Setting, calibration_half, draw_settings, held_out_half
@@ -124,6 +126,23 @@ def test_a_whole_validation_of_what_is_known(runner, capsys, tmp_path):
     assert validate.main(["--known", "--count", "4", "--out", str(tmp_path / "docs")]) == 1
     assert "3 of 4 configurations run" in capsys.readouterr().out
     assert (tmp_path / "docs" / "validation.csv").exists()
+
+
+def test_speed_is_that_of_the_comparison(monkeypatch):
+    """Packets that were compared with the RTL, in the time which that took: nothing that suits the model better."""
+    clock, answers = itertools.count(), []
+    monkeypatch.setattr(validate.time, "process_time", lambda: float(next(clock)))
+
+    def simulate(scenarios, **options):
+        answers.extend(perf.simulate(scenarios, **options))
+        return answers[-len(scenarios):]
+    monkeypatch.setattr(validate, "simulate", simulate)
+    settings = draw_settings(3)
+    found, speed = validate.compare(settings, [result_of(7.0, setting.direction) for setting in settings])
+    assert len(found) == 3 == len(answers)
+    assert speed.model_packets == sum(array.size for answer in answers for array in answer.offered.values())
+    assert speed.rtl_packets == pytest.approx(700 * sum(len(each.rtl_latency) for each in found) / 3)
+    assert [speed.rtl_seconds, speed.steady_seconds] == pytest.approx([1.0, 1 / 3])
 
 
 TRANSMITTED = {"wire": [351, 352], "events": [

@@ -27,15 +27,17 @@ from .validate_report import Compared, Idle, Speed, print_report, write_report
 __all__ = ["compare", "compare_idle", "main"]
 
 COUNT = 200
-FOLLOWED = (512, 1024, 2048, 4096)
-SPEED_EVERY, SPEED_SEEDS, SPEED_PACKETS = 10, 64, 512   # configurations by which speed is measured
+FOLLOWED = (512, 1024, 2048, 4096)      # packets, as few as are enough
 DOCS = ROOT / "docs" / "performance"
 
 
 def compare(settings, results, *, held_out=()):
     """[Compared] and `Speed` of runs of the RTL against the model, all at once."""
     scenarios = [scenario_of(setting) for setting in settings]
-    answers = _follow(settings, scenarios, steady_state(scenarios).mpps)
+    expected = steady_state(scenarios).mpps
+    began = time.process_time()
+    answers = _follow(settings, scenarios, expected)
+    simulated = time.process_time() - began
     # Once more: what profiles come to has been worked out by now, as it has in a sweep.
     began = time.process_time()
     steady = steady_state(scenarios)
@@ -48,8 +50,11 @@ def compare(settings, results, *, held_out=()):
             setting, setting.key in held_out, rate_of(result), statistics.fmean(rates.values()), float(mpps),
             resource, {name: values["median"] for name, values in result["latency"].items()},
             {name: statistics.median(values) for name, values in latencies.items()}))
+    packets = sum(array.size for answer in answers for array in answer.offered.values())
+    of_rtl = sum(each["packets"] for result in results for each in result["latency"].values())
+    cpu = sum(result["cpu_seconds"] for result in results)
     whole = sum(result.get("cpu_whole", result["cpu_seconds"]) for result in results)
-    return found, Speed(*_packets_per_second(scenarios[::SPEED_EVERY], results[::SPEED_EVERY]), whole / len(results),
+    return found, Speed(of_rtl / max(cpu, 1e-9), packets / max(simulated, 1e-9), whole / len(results),
                         solved / len(results))
 
 
@@ -65,23 +70,6 @@ def _follow(settings, scenarios, mpps):
     return answers
 
 
-def _packets_per_second(scenarios, results):
-    """Packets per CPU second of the RTL and of the model, for the same configurations; the model works out many
-    drawings of the host's latencies side by side, as in a sweep."""
-    of_rtl = sum(each["packets"] for result in results for each in result["latency"].values())
-    cpu = sum(result["cpu_seconds"] for result in results)
-    many = [scenario.with_(seed=seed) for scenario in scenarios for seed in range(SPEED_SEEDS)]
-    began = time.process_time()
-    answers = simulate(many, packets=SPEED_PACKETS)
-    spent = time.process_time() - began
-    packets = sum(array.size for answer in answers for array in answer.offered.values())
-    return of_rtl / max(cpu, 1e-9), packets / max(spent, 1e-9)
-
-
-def _median(values):
-    return sorted(values)[len(values) // 2]
-
-
 def compare_idle(measured):
     """[Idle] of [(setting, result of its lone packets)]."""
     found = []
@@ -93,8 +81,8 @@ def compare_idle(measured):
                 answer, = simulate([idle_scenario(setting, direction)], packets=64)
                 times = answer.times[direction]
                 begin, end = ("doorbell", "first_beat") if direction == "tx" else ("last_beat", "used_written")
-                found.append(Idle(setting, direction, _median(cycles),
-                                  float(_median((times[end] - times[begin]).ravel()))))
+                found.append(Idle(setting, direction, statistics.median_high(cycles),
+                                  float(statistics.median_high((times[end] - times[begin]).ravel()))))
     return found
 
 

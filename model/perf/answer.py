@@ -10,6 +10,7 @@ from .steady import RESOURCES, steady_state
 
 __all__ = ["Answer", "simulate"]
 
+THROUGH = {"tx": "first_beat", "rx": "seen"}        # a packet, once it has reached that
 WARM_UP = 3         # of so many parts of all packets, the first is not counted
 PACKETS = 4096
 
@@ -51,15 +52,13 @@ class Answer:
         for name in self.times:
             through = self._through(name)
             chosen = (through >= begin) & (through <= end)
-            order = np.sort(through[chosen])
-            if len(order):
-                later = np.count_nonzero(order > order[0])
-                rates[name] = later / max(1.0, order[-1] - order[0]) / self.scenario.card.cycle_ns * 1e3
+            if chosen.any():
+                rates[name] = _rate(np.sort(through[chosen]), self.scenario.card.cycle_ns)
                 latencies[name] = (through - self.offered[name])[chosen]
         return rates, latencies
 
     def _through(self, direction):
-        return self.times[direction]["first_beat" if direction == "tx" else "seen"]
+        return self.times[direction][THROUGH[direction]]
 
     def latency(self, direction):
         """Cycles of each packet after the warm-up: from when it was offered to its first beat on the wire, or until
@@ -106,15 +105,13 @@ def _answer(scenario, i, batch, transmitter, receiver, steady):
         order = np.lexsort((side.place, side.queue))
         times[name] = {stage: array[i, order].reshape(shape) for stage, array in side.times.items()}
         offered[name] = side.offered[i, order].reshape(shape)
-        through = times[name]["first_beat" if name == "tx" else "seen"]
-        mpps[name] = _rate(through, batch.cycle[i, 0])
+        through = np.sort(times[name][THROUGH[name]].ravel())
+        mpps[name] = _rate(through[len(through) // WARM_UP:], batch.cycle[i, 0])
     used = float(np.mean(list(mpps.values()))) / steady.capacity[i]
     return Answer(scenario, times, offered, mpps, dict(zip(RESOURCES, used)), RESOURCES[int(np.argmax(used))])
 
 
 def _rate(through, cycle_ns):
-    """Packets per µs behind the warm-up, from the first to the last moment at which any were through."""
-    order = np.sort(through.ravel())
-    order = order[len(order) // WARM_UP:]
-    later = np.count_nonzero(order > order[0])
-    return later / max(1e-9, (order[-1] - order[0]) * cycle_ns) * 1e3
+    """Packets per µs from the first to the last of these ascending moments."""
+    later = np.count_nonzero(through > through[0])
+    return later / max(1e-9, (through[-1] - through[0]) * cycle_ns) * 1e3

@@ -4,10 +4,8 @@ import math
 
 import numpy as np
 
-from model.link import DESCRIPTOR
-
 from .constants import Constants
-from .costs import Costs, prompt_reads
+from .costs import Costs, prompt_reads, received_run
 from .scan import window_blocks
 from .steady import QUEUE_BYTES, QUEUE_TLPS, Means, steady_state
 from .trips import draw_trips, mean_trip
@@ -46,7 +44,7 @@ def _under_way(scenario):
 def _run(scenario):
     """Received packets that are used together."""
     card, host, length = scenario.card, scenario.host, min(scenario.pattern.lengths) + 12
-    run = min(card.used_batch, host.max_payload // DESCRIPTOR, -(-card.used_bytes // length))
+    run = received_run(scenario, length)
     each = (length + 24 * -(-length // host.max_payload)) / (host.bytes_per_ns * card.cycle_ns)
     return max(1, min(run, _under_way(scenario), math.ceil(card.used_timeout / each)))
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from model.link import COMPLETION, DESCRIPTOR, EVENT, NET_HEADER, REQUEST
 
-__all__ = ["Costs", "prompt_reads"]
+__all__ = ["Costs", "prompt_reads", "received_run"]
 
 DOORBELL = REQUEST + EVENT
 MERGED = 64         # buffers that one used descriptor stands for with VIRTIO_F_IN_ORDER, at most
@@ -21,6 +21,16 @@ def prompt_reads(scenario):
     """Reads per packet besides its data. They take tags as well: data leaves so many free, whoever has the others."""
     card, pattern = scenario.card, scenario.pattern
     return (pattern.indirect + 1 / card.fetch_batch + 1 / card.used_batch) * (1 + (pattern.direction == "both"))
+
+
+def received_run(scenario, length):
+    """Most received packets of `length` bytes, their header counted, that one used write tells of: the packet that
+    brings it to so many bytes ends it."""
+    return min(_written_together(scenario), int(_ceil(scenario.card.used_bytes, length)))
+
+
+def _written_together(scenario):
+    return min(scenario.card.used_batch, scenario.host.max_payload // DESCRIPTOR)
 
 
 class Costs:
@@ -81,12 +91,12 @@ class Costs:
     def _full_run(self, direction):
         found = []
         for s, length in zip(self._scenarios, self.lengths.mean(axis=1) + NET_HEADER):
-            most = min(s.card.used_batch, s.host.max_payload // DESCRIPTOR)
-            if s.pattern.in_order and direction == "tx":
-                most = min(MERGED, s.pattern.ring // 4 + 1)      # the packet that exceeds a quarter ends it
-            if direction == "rx":       # the packet that brings a run to so many bytes ends it
-                most = min(most, int(_ceil(s.card.used_bytes, length)))
-            found.append(most)
+            if direction == "rx":
+                found.append(received_run(s, length))
+            elif s.pattern.in_order:
+                found.append(min(MERGED, s.pattern.ring // 4 + 1))      # the packet that exceeds a quarter ends it
+            else:
+                found.append(_written_together(s))
         return np.array(found)
 
     def _offered_together(self, full):

@@ -131,11 +131,6 @@ class Side:
         """TLPs per packet on `rq` beyond those that full batches would be."""
         return self.runs.more + self._looks.more
 
-    def trip(self, trip, when, rows):
-        """Cycles from a fetch issued at `when` until it is there, for whom the host takes `trip`."""
-        trip = trip + self.up.wait(when[:, None], rows)[:, 0]
-        return trip + self.down.wait((when + trip)[:, None], rows)[:, 0]
-
     def take(self, n, there):
         """From descriptors to elements: copied, or read from their tables. Returns when a walker may have them."""
         batch, c = self.batch, self.batch.constants

@@ -5,7 +5,7 @@ import pytest
 
 from model.latency import PROFILES, fixed
 from model.link import BATCH, Link, Traffic, bus_bound, link_bound
-from model.perf import RESOURCES, STAGES, Card, Host, ParameterError, Pattern, Scenario, simulate, steady_state
+from model.perf import RESOURCES, STAGES, Answer, Card, Host, ParameterError, Pattern, Scenario, simulate, steady_state
 
 ENDLESS = Card(tags=4096, cache_descriptors=1024, cache_elements=1024, rx_buffer=1 << 20)
 FRAMES = (60, 252, 1514)
@@ -133,3 +133,16 @@ def test_refusals(make, word):
 
 def test_the_card_may_have_more_fields():
     assert Card.of({"width": 256, "pairs": 4}).width == 256
+
+
+def test_a_window_of_an_answer():
+    """From the first to the last packet inside; where the packets end before it does, it is earlier by as much."""
+    moments = np.arange(0.0, 1000.0, 10.0).reshape(1, -1)
+    times = {"tx": {"first_beat": moments}, "rx": {"seen": np.concatenate([moments, moments + 5], axis=1)}}
+    answer = Answer(Scenario(), times, {"tx": moments - 30, "rx": times["rx"]["seen"] - 40}, {}, {}, "")
+    rates, latencies = answer.within(300, 500)
+    assert rates == {"tx": pytest.approx(25.0), "rx": pytest.approx(50.0)}      # cycles of 4 ns
+    assert [len(latencies["tx"]), len(latencies["rx"])] == [21, 41]
+    assert set(latencies["tx"]) == {30.0} and set(latencies["rx"]) == {40.0}
+    assert len(answer.within(890, 1090)[1]["tx"]) == 21
+    assert answer.within(5000, 5001)[0] == {"tx": 0.0, "rx": 0.0}

@@ -1,7 +1,7 @@
 """make calibrate: measure on the RTL what the performance model takes as given, and print what is left over.
 
-Cycles of single stages come from lone packets; cycles for which a loaded card holds its stages from the calibration
-half of the settings that `make validate` draws, as far as they have been run.
+Cycles of single stages come from lone packets; what only the steady state needs besides, from the calibration half of
+the settings that `make validate` draws, as far as they have been run.
 """
 
 import argparse
@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from model.perf import CONSTANTS, Constants, simulate, steady_state
-from model.perf.stages import PARSED
+from model.perf import CONSTANTS, Constants, steady_state
+from model.perf.cycle.run import PARSED
 
 from .perf_cases import BUILDS, Setting, calibration_half, draw_settings
 from .perf_model import scenario_of
-from .perf_rtl import RunFailed, Runner, rate_of, rtl_digest, window_of
+from .perf_rtl import RunFailed, Runner, rate_of, rtl_digest
 from .perf_stages import stages_of
 from .simulators import SimulatorError
 
@@ -31,10 +31,9 @@ PACKETS = ((64, "plain"), (1518, "plain"), (64, "indirect"))
 TRIP = 250                              # its cycles
 LOOK_BYTES = 64                         # of the first fetch of a queue that was dry
 BY_ROWS = ("data_wire", "data_used", "wire_write")
-# Cycles for which a stage is held by each packet of a loaded card, and what they may be.
-TUNED = {"walk_tx": (1.0, 1.2), "walk_rx": (2.0, 2.2), "store_table": (2.0, 3.0), "walk_rx_chain": (3.0, 3.5, 4.0),
-         "decide": (4.0, 6.0, 8.0), "report": (9.0, 13.0, 17.0, 20.0), "space": (5.0, 20.0, 30.0, 40.0, 50.0)}
-TUNED_PACKETS = 2048
+# Cycles that the steady state takes for a loaded card's stages, and what they may be.
+TUNED = {"walk_tx": (1.0, 1.2), "walk_rx": (2.0, 2.2), "walk_rx_chain": (3.0, 3.5, 4.0), "decide": (4.0, 6.0, 8.0),
+         "space": (5.0, 20.0, 30.0, 40.0, 50.0)}
 SMOOTH = (8.0, 12.0, 20.0, 40.0, 80.0)
 
 
@@ -85,13 +84,6 @@ def _line(points, name):
     return [round(float(fixed), 2), round(float(each), 3)], 0.0
 
 
-def _error(constants, settings, results):
-    answers = simulate([scenario_of(setting) for setting in settings], packets=TUNED_PACKETS, constants=constants)
-    rates = [statistics.fmean(answer.within(*window_of(setting))[0].values())
-             for setting, answer in zip(settings, answers)]
-    return float(np.mean([abs(np.log(rate / rate_of(result))) for rate, result in zip(rates, results)]))
-
-
 def _steady_error(constants, settings, results):
     rates = steady_state([scenario_of(setting) for setting in settings], constants).mpps
     return float(np.mean([abs(np.log(rate / rate_of(result))) for rate, result in zip(rates, results)]))
@@ -99,15 +91,15 @@ def _steady_error(constants, settings, results):
 
 def tune(constants, settings, results, console):
     """The constants with those of `TUNED` chosen that fit the loaded runs best, one after the other."""
-    best = _error(constants, settings, results)
-    console.print(f"mean error of the rate before tuning: {best:.2%}")
+    best = _steady_error(constants, settings, results)
+    console.print(f"mean error of the steady state before tuning: {best:.2%}")
     for name, choices in TUNED.items():
         for value in choices:
             tried = Constants(constants.rtl, constants.cycles | {name: [value, 0]}, constants.smooth)
-            error = _error(tried, settings, results)
+            error = _steady_error(tried, settings, results)
             if error < best - 1e-5:
                 best, constants = error, tried
-        console.print(f"{name}: {constants[name]} cycles, mean error of the rate {best:.2%}")
+        console.print(f"{name}: {constants[name]} cycles, mean error of the steady state {best:.2%}")
     tried = [Constants(constants.rtl, constants.cycles, smooth) for smooth in SMOOTH]
     errors = [_steady_error(each, settings, results) for each in tried]
     console.print(f"smooth: {SMOOTH[int(np.argmin(errors))]}, mean error of the steady state {min(errors):.2%}")
@@ -134,7 +126,8 @@ def main(arguments=None):
         return 1
     cycles, residuals = fit_stages(measured)
     before = Constants.load()
-    constants = Constants(rtl_digest(), before.cycles | cycles, before.smooth)
+    kept = {name: before.cycles[name] for name in TUNED}
+    constants = Constants(rtl_digest(), kept | cycles, before.smooth)
     _print(console, constants, residuals)
     known = [(setting, runner.known(setting)) for setting in calibration_half(draw_settings(options.count))]
     known = [(setting, result) for setting, result in known if result and not setting.load]

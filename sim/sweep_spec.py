@@ -70,7 +70,7 @@ def read_spec(path):
     _check(path, kind in ("grid", "random"), "kind", f"must be grid or random, not {kind!r}")
     _check(path, engine in ("model", "rtl"), "engine", f"must be model or rtl, not {engine!r}")
     packets = spec.get("packets", 4096)
-    _check(path, 256 <= packets <= 1 << 20, "packets", f"must be 256 to {1 << 20}, not {packets!r}")
+    _check(path, 256 <= packets <= 1 << 16, "packets", f"must be 256 to {1 << 16}, not {packets!r}")
     fixed, vary = spec.get("fixed", {}), spec.get("vary", {})
     _check_parameters(path, fixed, vary)
     points = _points(path, kind, spec, fixed, vary)

@@ -5,12 +5,14 @@ Runs are kept by the RTL's digest, so that it goes on where it was left: after C
 """
 
 import argparse
+import math
 import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -27,16 +29,15 @@ from .validate_report import Compared, Idle, Speed, print_report, write_report
 __all__ = ["compare", "compare_idle", "main"]
 
 COUNT = 200
-FOLLOWED = (512, 1024, 2048, 4096)      # packets, as few as are enough
 DOCS = ROOT / "docs" / "performance"
 
 
 def compare(settings, results, *, held_out=()):
     """[Compared] and `Speed` of runs of the RTL against the model, all at once."""
     scenarios = [scenario_of(setting) for setting in settings]
-    expected = steady_state(scenarios).mpps
+    simulate(scenarios[:1], packets=1)      # it is compiled when it is first used, or never, and that is not measured
     began = time.process_time()
-    answers = _follow(settings, scenarios, expected)
+    answers = simulate(scenarios, cycles=[window_of(setting)[1] for setting in settings])
     simulated = time.process_time() - began
     # Once more: what profiles come to has been worked out by now, as it has in a sweep.
     began = time.process_time()
@@ -47,27 +48,15 @@ def compare(settings, results, *, held_out=()):
     for setting, result, answer, mpps, resource in zip(settings, results, answers, steady.mpps, steady.bottleneck):
         rates, latencies = answer.within(*window_of(setting))
         found.append(Compared(
-            setting, setting.key in held_out, rate_of(result), statistics.fmean(rates.values()), float(mpps),
-            resource, {name: values["median"] for name, values in result["latency"].items()},
-            {name: statistics.median(values) for name, values in latencies.items()}))
-    packets = sum(array.size for answer in answers for array in answer.offered.values())
+            setting, setting.key in held_out, rate_of(result), statistics.fmean(rates.values()) if rates else 0.0,
+            float(mpps), resource, {name: values["median"] for name, values in result["latency"].items()},
+            {name: statistics.median(latencies[name]) if name in latencies else math.inf for name in answer.times}))
+    packets = sum(int(np.isfinite(array).sum()) for answer in answers for array in answer.offered.values())
     of_rtl = sum(each["packets"] for result in results for each in result["latency"].values())
     cpu = sum(result["cpu_seconds"] for result in results)
     whole = sum(result.get("cpu_whole", result["cpu_seconds"]) for result in results)
     return found, Speed(of_rtl / max(cpu, 1e-9), packets / max(simulated, 1e-9), whole / len(results),
                         solved / len(results))
-
-
-def _follow(settings, scenarios, mpps):
-    """[Answer] with as many packets of each as pass until its run on the RTL ended."""
-    answers, groups = [None] * len(scenarios), {}
-    for place, (setting, rate) in enumerate(zip(settings, mpps)):
-        needed = rate * window_of(setting)[1] * scenarios[place].card.cycle_ns / 1e3 + setting.ring
-        groups.setdefault(next(n for n in FOLLOWED if n >= min(needed, FOLLOWED[-1])), []).append(place)
-    for packets, places in groups.items():
-        for place, answer in zip(places, simulate([scenarios[place] for place in places], packets=packets)):
-            answers[place] = answer
-    return answers
 
 
 def compare_idle(measured):

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .batch import Batch, group_key
-from .stages import Receiver, Transmitter
+from .constants import Constants
+from .cycle.run import follow
+from .cycle.state import STAGE_NAMES
 from .steady import RESOURCES, steady_state
 
 __all__ = ["Answer", "simulate"]
@@ -13,6 +14,8 @@ __all__ = ["Answer", "simulate"]
 THROUGH = {"tx": "first_beat", "rx": "seen"}        # a packet, once it has reached that
 WARM_UP = 3         # of so many parts of all packets, the first is not counted
 PACKETS = 4096
+ENDLESS = 1 << 40
+SPARE = 1.3         # times the packets that the steady state expects until a given cycle
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Answer:
     ----------
     scenario : Scenario
     times : dict of direction → dict of stage → array of (queues, packets of a queue)
-        cycles; the last beat of a read or write on `rq`, or on `rc`
+        cycles from the beginning of the load; the last beat of a read or write on `rq`, or on `rc`; NaN where a packet
+        did not come so far
     offered : dict of direction → array
         when the driver made each packet available, or when it was given to the wire
     mpps : dict of direction → packets per µs, without the warm-up
@@ -44,11 +48,9 @@ class Answer:
         return float(np.mean(list(self.mpps.values())))
 
     def within(self, begin, end):
-        """({direction: packets per µs}, {direction: their latencies}) of what was through from cycle `begin` to `end`,
-        or as long before the last packet if that was earlier."""
+        """({direction: packets per µs}, {direction: their latencies}) of what was through from cycle `begin` to
+        `end`."""
         rates, latencies = {}, {}
-        last = min(float(np.max(self._through(name))) for name in self.times)
-        begin, end = begin - max(0.0, end - last), min(end, last)
         for name in self.times:
             through = self._through(name)
             chosen = (through >= begin) & (through <= end)
@@ -64,54 +66,46 @@ class Answer:
         """Cycles of each packet after the warm-up: from when it was offered to its first beat on the wire, or until
         the driver sees its buffer used."""
         spent = self._through(direction) - self.offered[direction]
-        return spent[:, spent.shape[1] // WARM_UP:].ravel()
+        spent = spent[:, spent.shape[1] // WARM_UP:].ravel()
+        return spent[np.isfinite(spent)]
 
 
-def simulate(scenarios, *, packets=PACKETS, constants=None):
-    """`Answer` for each of `scenarios`, in their order. Those that can be are worked out together: see `group_key`."""
-    groups = {}
-    for place, scenario in enumerate(scenarios):
-        groups.setdefault(group_key(scenario), []).append(place)
-    answers = [None] * len(scenarios)
-    for places in groups.values():
-        for place, answer in zip(places, _simulate_group([scenarios[place] for place in places], packets, constants)):
-            answers[place] = answer
+def simulate(scenarios, *, packets=PACKETS, cycles=None, constants=None):
+    """`Answer` for each of `scenarios`, in their order: of so many packets, or, with `cycles`, of what passes until the
+    cycle given for each."""
+    constants = constants or Constants.load()
+    steady = steady_state(scenarios, constants)
+    answers = []
+    for i, scenario in enumerate(scenarios):
+        queues, until = scenario.pattern.queues, ENDLESS
+        each = -(-packets // queues)
+        if cycles is not None:
+            until = int(cycles[i])
+            expected = steady.mpps[i] * until * scenario.card.cycle_ns / 1e3
+            each = int(SPARE * expected / queues) + scenario.pattern.ring
+        answers.append(_answer(scenario, steady.capacity[i], follow(scenario, each, until, constants)))
     return answers
 
 
-def _simulate_group(scenarios, packets, constants):
-    batch = Batch(scenarios, packets, constants)
-    transmitter = Transmitter(batch) if batch.direction != "rx" else None
-    receiver = Receiver(batch) if batch.direction != "tx" else None
-    if batch.direction == "both":
-        transmitter.feedback, receiver.feedback = receiver, transmitter
-        transmitter.up, receiver.down = receiver.up, transmitter.down
-    sides = [side for side in (transmitter, receiver) if side]
-    for n in range(batch.packets // batch.block):
-        for side in sides:
-            side.step(n)
-    for side in sides:
-        side.finish()
-    steady = steady_state(scenarios, constants)
-    return [_answer(scenario, i, batch, transmitter, receiver, steady) for i, scenario in enumerate(scenarios)]
-
-
-def _answer(scenario, i, batch, transmitter, receiver, steady):
+def _answer(scenario, capacity, followed):
+    begin, _, _, found = followed
     times, offered, mpps = {}, {}, {}
-    for name, side in (("tx", transmitter), ("rx", receiver)):
-        if side is None:
-            continue
-        shape = batch.queues, batch.packets // batch.queues
-        order = np.lexsort((side.place, side.queue))
-        times[name] = {stage: array[i, order].reshape(shape) for stage, array in side.times.items()}
-        offered[name] = side.offered[i, order].reshape(shape)
-        through = np.sort(times[name][THROUGH[name]].ravel())
-        mpps[name] = _rate(through[len(through) // WARM_UP:], batch.cycle[i, 0])
-    used = float(np.mean(list(mpps.values()))) / steady.capacity[i]
+    for place, name in enumerate(("rx", "tx")):
+        if scenario.pattern.direction in (name, "both"):
+            of_direction = found[place, :, :, scenario.pattern.begin if name == "tx" else 0:]
+            of_direction = np.where(of_direction == 0, np.nan, of_direction - begin)
+            times[name] = dict(zip(STAGE_NAMES, of_direction))
+            offered[name] = times[name].pop("offered")
+            through = np.sort(times[name][THROUGH[name]].ravel())
+            through = through[np.isfinite(through)]
+            mpps[name] = _rate(through[len(through) // WARM_UP:], scenario.card.cycle_ns)
+    used = float(np.mean(list(mpps.values()))) / capacity
     return Answer(scenario, times, offered, mpps, dict(zip(RESOURCES, used)), RESOURCES[int(np.argmax(used))])
 
 
 def _rate(through, cycle_ns):
     """Packets per µs from the first to the last of these ascending moments."""
+    if not len(through):
+        return 0.0
     later = np.count_nonzero(through > through[0])
     return later / max(1e-9, (through[-1] - through[0]) * cycle_ns) * 1e3

@@ -21,6 +21,15 @@ class Constants:
     def load(cls, path=CONSTANTS):
         return cls(**json.loads(Path(path).read_text()))
 
+    @property
+    def delays(self):
+        """What `cycle` does not follow stage by stage: cycles of lone packets without those of the stages that it
+        does follow. What is left of a cycle are beats that end a packet, which it follows too."""
+        measured = {"doorbell_delay": self["doorbell_fetch"] - 8, "offer_delay": self["wire_write"] - 8,
+                    "parse_delay": self["parse"], "wire_delay": self["data_wire"] - 6,
+                    "message_delay": self["event_message"]}
+        return {name: int(cycles) for name, cycles in measured.items()}
+
     def __getitem__(self, name):
         return self.cycles[name][0]
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from model.latency import PROFILES, Profile
 from model.link import LINKS, Link
 
+from .cycle.state import MOST_ENTRIES, MOST_LENGTHS, MOST_QUEUES, MOST_RING, MOST_TAGS
+
 __all__ = ["Card", "Host", "ParameterError", "Pattern", "Scenario"]
 
 DIRECTIONS = ("tx", "rx", "both")
@@ -49,6 +51,8 @@ class Card:
                    f"{name} must be a power of 2, not {value!r}")
         _check(self.fetch_batch * 2 <= min(self.cache_descriptors, self.cache_elements),
                f"fetch_batch of {self.fetch_batch!r} must be at most half of either cache")
+        for name, most in (("cache_descriptors", MOST_ENTRIES), ("cache_elements", MOST_ENTRIES), ("tags", MOST_TAGS)):
+            _check(getattr(self, name) <= most, f"{name} must be at most {most}, not {getattr(self, name)!r}")
         _check(self.read_bytes in (128, 256, 512, 1024), f"read_bytes must be 128 to 1024, not {self.read_bytes!r}")
         _check(0 < self.reserved_tags < self.tags, f"reserved_tags must be fewer than tags, not {self.reserved_tags!r}")
         _check(self.clock_hz > 0, f"clock_hz must be above 0, not {self.clock_hz!r}")
@@ -114,6 +118,8 @@ class Pattern:
         packets that were transmitted on each queue before; looks at rings end with multiples of their largest size
     times_ns : tuple of float
         of a capture: when each packet is offered, in place of `gap_ns`
+    tx_rings, rx_rings : tuple of int
+        byte addresses of the rings modulo a page, one for each queue; those that are missing begin a page
     notification_data, in_order, indirect : bool
         features that driver and card have agreed upon; `indirect`: the header in a descriptor of its own, both in a
         table
@@ -126,6 +132,8 @@ class Pattern:
     gap_ns: float = 0.0
     begin: int = 0
     times_ns: tuple = ()
+    tx_rings: tuple = ()
+    rx_rings: tuple = ()
     notification_data: bool = False
     in_order: bool = False
     indirect: bool = False
@@ -134,12 +142,20 @@ class Pattern:
         _check(self.direction in DIRECTIONS, f"direction must be tx, rx or both, not {self.direction!r}")
         _check(self.lengths and all(14 <= length <= 9238 for length in self.lengths),
                f"lengths must be 14 to 9238 bytes, not {self.lengths!r}")
-        _check(1 <= self.queues <= 128, f"queues must be 1 to 128, not {self.queues!r}")
-        _check(self.ring >= 64 and self.ring & (self.ring - 1) == 0,
-               f"ring must be a power of 2 from 64 on, not {self.ring!r}")
+        _check(1 <= self.queues <= MOST_QUEUES, f"queues must be 1 to {MOST_QUEUES}, not {self.queues!r}")
+        _check(64 <= self.ring <= MOST_RING and self.ring & (self.ring - 1) == 0,
+               f"ring must be a power of 2 from 64 to {MOST_RING}, not {self.ring!r}")
+        for name in ("lengths", "times_ns"):
+            _check(len(getattr(self, name)) <= MOST_LENGTHS,
+                   f"{name} must be at most {MOST_LENGTHS}, not {len(getattr(self, name))}")
         _check(self.begin >= 0, f"begin must not be below 0, not {self.begin!r}")
         _check(self.gap_ns >= 0, f"gap_ns must not be below 0, not {self.gap_ns!r}")
         _check(0 <= self.burst <= self.ring // 4, f"burst must be 0 to a quarter of the ring, not {self.burst!r}")
+
+    def rings(self, direction):
+        """Addresses of all rings of "tx" or "rx"."""
+        known = self.tx_rings if direction == "tx" else self.rx_rings
+        return [*known, *[0] * (self.queues - len(known))]
 
     @property
     def doorbell(self):

@@ -86,12 +86,13 @@ def test_a_run_does_not_stay_open_for_longer_than_its_time():
 
 
 def test_few_tags_serve_long_packets_read_by_read():
-    """32 tags are less than two frames of 18 reads: enough for the link where the host is near, and where it is far
-    worth half a frame more than one at a time."""
+    """32 tags for data are less than two frames of 18 reads: enough for the link where the host is near, and where it
+    is far still worth twice what 16 are, which aren't enough for a frame."""
     def pace(tags, profile):
         times, _ = times_of("tx", card=Card(tags=tags), host=Host(profile=profile), lengths=(9014,),
                             notification_data=True)
         return np.diff(times["first_beat"][0, 256:]).mean()
-    assert pace(48, "e5-warm") == pytest.approx((9026 + 36 * 20) / (Host().bytes_per_ns * 4), rel=0.02)
-    # Of a part of 8 reads, half are over before the part is there and their tags are free.
-    assert pace(32, "2us") / pace(48, "2us") == pytest.approx((32 - 3.5) / (18 + 2 / 16), rel=0.02)
+    on_the_link = (9026 + 36 * 20) / (Host().bytes_per_ns * 4)
+    assert pace(48, "e5-warm") == pytest.approx(on_the_link, rel=0.02)
+    assert pace(32, "2us") / pace(48, "2us") == pytest.approx((48 - 16) / (32 - 16), rel=0.02)
+    assert pace(48, "2us") < 0.6 * (500 + on_the_link)      # one frame at a time

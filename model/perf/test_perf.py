@@ -7,7 +7,7 @@ from model.latency import PROFILES, fixed
 from model.link import BATCH, Link, Traffic, bus_bound, link_bound
 from model.perf import RESOURCES, STAGES, Answer, Card, Host, ParameterError, Pattern, Scenario, simulate, steady_state
 
-ENDLESS = Card(tags=4096, cache_descriptors=1024, cache_elements=1024, rx_buffer=1 << 20)
+ENDLESS = Card(tags=256, cache_descriptors=1024, cache_elements=1024, rx_buffer=1 << 20)
 FRAMES = (60, 252, 1514)
 
 
@@ -53,13 +53,17 @@ def test_without_latency_and_with_endless_tags_the_bound_is_reached(direction, l
 
 @pytest.mark.parametrize("tags", [32, 64])
 def test_few_tags_are_the_bottleneck(tags):
-    """As many packets per round trip as there are tags for data and what is fetched for it."""
+    """As many packets per round trip as there are tags for data and what is fetched for it: at most 2 reads per 16
+    packets. Event suppression structures are read one after the other, or hardly ever where runs are used faster, so
+    that it may be little more than one."""
     scenario = Scenario(card=Card(tags=tags), host=Host(profile="2us", link="gen4x16"))
     answer, = simulate([scenario])
     assert answer.bottleneck == "tags"
-    assert answer.mpps["tx"] == pytest.approx((tags - 16) / (1 + 2 / 16) / 2.1, rel=0.06)
+    trip, card = 2.0, 0.05      # µs
+    assert (tags - 16) / (1 + 2 / 16) / (trip + card) < answer.mpps["tx"] < (tags - 16) / (1 + 1 / 16) / trip
     steady = steady_state([scenario])
-    assert steady.bottleneck == ["tags"] and steady.mpps[0] == pytest.approx(answer.mpps["tx"], rel=0.05)
+    # The steady state counts a read of an event suppression structure for every run.
+    assert steady.bottleneck == ["tags"] and steady.mpps[0] == pytest.approx(answer.mpps["tx"], rel=1 / 16)
 
 
 def test_more_of_anything_is_never_slower():
@@ -68,8 +72,11 @@ def test_more_of_anything_is_never_slower():
     def rate(**card):
         answer, = simulate([Scenario(card=Card(**small | card), host=Host(profile="1us"), pattern=Pattern())])
         return min(answer.mpps.values())
-    for better in ({"tags": 128}, {"fetch_batch": 8}, {"used_batch": 8}, {"cache_descriptors": 64}):
-        assert rate(**better) >= 0.97 * rate(), better    # larger fetches wait for more room at once
+    for better in ({"tags": 128}, {"used_batch": 8}, {"cache_descriptors": 64}, {"cache_elements": 64}):
+        assert rate(**better) >= 0.99 * rate(), better      # runs end at other packets
+    assert rate(fetch_batch=8, cache_descriptors=64) >= rate(cache_descriptors=64)
+    # In a small cache a fetch of 8 waits for 4 more to be free than one of 4: on the average half of these are missing.
+    assert rate(fetch_batch=8) >= (1 - 4 / 2 / 32) * rate()
 
 
 @pytest.mark.parametrize("direction", ["tx", "rx", "both"])
@@ -125,6 +132,11 @@ def test_mean_trip(profile):
     (lambda: Card(width=100), "100"), (lambda: Card(fetch_batch=12), "12"), (lambda: Card(tags=8), "reserved_tags"),
     (lambda: Host(link="gen9x1"), "gen9x1"), (lambda: Host(profile="fast"), "fast"),
     (lambda: Pattern(direction="up"), "up"), (lambda: Pattern(ring=100), "100"), (lambda: Pattern(lengths=()), "()"),
+    (lambda: Card(tags=257), "tags must be at most 256"), (lambda: Pattern(ring=8192), "8192"),
+    (lambda: Card(cache_descriptors=2048), "cache_descriptors must be at most 1024"),
+    (lambda: Card(cache_elements=2048), "cache_elements must be at most 1024"),
+    (lambda: Pattern(lengths=(60,) * 16385), "lengths must be at most 16384"),
+    (lambda: Pattern(times_ns=(0.0,) * 16385), "times_ns must be at most 16384"),
 ])
 def test_refusals(make, word):
     with pytest.raises(ParameterError, match=word.replace("(", r"\(").replace(")", r"\)")):
@@ -136,13 +148,30 @@ def test_the_card_may_have_more_fields():
 
 
 def test_a_window_of_an_answer():
-    """From the first to the last packet inside; where the packets end before it does, it is earlier by as much."""
+    """From the first to the last packet inside, maybe all that there are; what did not come so far is nowhere."""
     moments = np.arange(0.0, 1000.0, 10.0).reshape(1, -1)
-    times = {"tx": {"first_beat": moments}, "rx": {"seen": np.concatenate([moments, moments + 5], axis=1)}}
-    answer = Answer(Scenario(), times, {"tx": moments - 30, "rx": times["rx"]["seen"] - 40}, {}, {}, "")
+    never = np.full_like(moments, np.nan)
+    times = {"tx": {"first_beat": np.concatenate([moments, never], axis=1)},
+             "rx": {"seen": np.concatenate([moments, moments + 5], axis=1)}}
+    offered = {"tx": np.concatenate([moments, moments], axis=1) - 30, "rx": times["rx"]["seen"] - 40}
+    answer = Answer(Scenario(), times, offered, {}, {}, "")
     rates, latencies = answer.within(300, 500)
     assert rates == {"tx": pytest.approx(25.0), "rx": pytest.approx(50.0)}      # cycles of 4 ns
     assert [len(latencies["tx"]), len(latencies["rx"])] == [21, 41]
     assert set(latencies["tx"]) == {30.0} and set(latencies["rx"]) == {40.0}
-    assert len(answer.within(890, 1090)[1]["tx"]) == 21
-    assert answer.within(5000, 5001)[0] == {"tx": 0.0, "rx": 0.0}
+    rates, latencies = answer.within(890, 1090)
+    assert len(latencies["tx"]) == 11 and rates["tx"] == pytest.approx(25.0)
+    assert answer.within(992, 1090)[0] == {"rx": 0.0}       # a single one
+    assert answer.within(5000, 5001) == ({}, {})
+    assert len(answer.latency("tx")) == 100 - 200 // 3
+
+
+def test_what_is_not_reached_until_a_cycle_has_no_time():
+    """Whatever passes until then is as it is without an end."""
+    scenario = Scenario(host=Host(profile="iommu-4k"))
+    cut, whole = simulate([scenario], cycles=[4000])[0], simulate([scenario], packets=2048)[0]
+    for stage in STAGES["tx"][:-1]:
+        times = cut.times["tx"][stage][0, :2048]
+        there = np.isfinite(times)
+        assert there[0] and not there[-1] and times[there].max() <= 4000 + 16, stage    # delays are known beforehand
+        assert (times[there] == whole.times["tx"][stage][0, :len(times)][there]).all(), stage

@@ -1,0 +1,190 @@
+"""The driver, which costs nothing, and the MAC: what `testbench.system.paced.PacedLoad` does.
+
+Directions are 0, receive, and 1, transmit. Packets of a queue are counted from 0 on, and so are its descriptors; a
+transmit queue's may begin with a number of its own.
+"""
+
+from .compiled import compiled
+from .fifo import drop, first, length, put, ready
+from .host import post_doorbell
+from .state import OFFERED
+
+__all__ = ["feed", "feed_paced", "frame_left", "receive", "run", "send_frames", "transmit"]
+
+RX, TX = 0, 1
+
+
+@compiled
+def run(w, now):
+    """Everybody who was woken in this cycle."""
+    s, p = w.s, w.p
+    if s.wakes:
+        s.wakes = 0
+        for q in range(p.queues):
+            if w.wakes[RX, q]:
+                w.wakes[RX, q] = 0
+                receive(w, now, q)
+        for q in range(p.queues):
+            if w.wakes[TX, q]:
+                w.wakes[TX, q] = 0
+                _seen(w, now, TX, q)
+                transmit(w, now, q)
+    if p.paced and s.loaded and now >= s.due:
+        _pace(w, now)
+
+
+@compiled
+def _seen(w, now, direction, q):
+    for place in range(w.seen[direction, q], w.visible[direction, q]):
+        if place < w.p.packets:
+            w.times[direction, 9, q * w.p.packets + place] = now
+    w.seen[direction, q] = w.visible[direction, q]
+
+
+@compiled
+def _post(w, now, direction, q, count):
+    """Make so many available, and ring unless the card does without."""
+    p = w.p
+    begin = w.posted[direction, q]
+    for place in range(begin, begin + count):
+        w.posted_at[direction, q, place % p.ring] = now
+        if direction == TX and place < w.p.packets:
+            w.times[TX, OFFERED, q * w.p.packets + place] = now
+            w.times[TX, 0, q * w.p.packets + place] = now
+    w.posted[direction, q] = begin + count
+    if p.told or w.wanted[direction, q]:
+        post_doorbell(w, now, direction, q, begin + count, begin + count)
+
+
+@compiled
+def transmit(w, now, q):
+    """As many bursts as there is room for, and as the other direction lets come."""
+    s, p = w.s, w.p
+    while s.loaded and (w.late[q] or not p.paced):
+        if p.ring - (w.posted[TX, q] - w.collected[q]) < max(1, p.ring // 2):
+            w.collected[q] = w.visible[TX, q]
+        if p.ring - (w.posted[TX, q] - w.collected[q]) < p.burst:
+            return
+        if p.both and w.posted[TX, q] - w.begin[q] - w.received[q] > p.lead:
+            return
+        _post(w, now, TX, q, p.burst)
+        if p.paced:
+            w.late[q] -= 1
+
+
+@compiled
+def receive(w, now, q):
+    """All frames that are used by now; buffers go back many at a time."""
+    s, p = w.s, w.p
+    new = w.visible[RX, q] - w.seen[RX, q]
+    _seen(w, now, RX, q)
+    w.idle[q] += new
+    w.received[q] += new
+    if w.idle[q] >= p.refill:
+        count = w.idle[q]
+        w.idle[q] = 0
+        _post(w, now, RX, q, count)
+    if not s.loaded:
+        return
+    if not p.paced:
+        feed(w, now)
+    if p.both:
+        transmit(w, now, q)
+
+
+@compiled
+def _may_come(w, q):
+    p = w.p
+    fed = w.fed[q]
+    return fed - w.received[q] < p.under_way and not (p.both and fed >= w.left[q] + p.ahead)
+
+
+@compiled
+def feed(w, now):
+    """Frames from the wire, of all queues in turn."""
+    s, p = w.s, w.p
+    rest = 0
+    while rest < p.queues:
+        q = s.next_fed
+        s.next_fed = q + 1 if q + 1 < p.queues else 0
+        if _may_come(w, q):
+            _offer(w, now, q)
+            rest = 0
+        else:
+            rest += 1
+
+
+@compiled
+def _offer(w, now, q):
+    place = w.fed[q]
+    if place < w.p.packets:
+        w.times[RX, OFFERED, q * w.p.packets + place] = now
+    row = put(w.wire)
+    w.wire[row, 1], w.wire[row, 2] = q, place
+    w.fed[q] = place + 1
+
+
+@compiled
+def _moment(w, burst, q):
+    """When a queue's burst is due, from the beginning of the load."""
+    p, captured = w.p, w.p.captured
+    if captured:
+        rounds, number = divmod(burst * p.queues + q, captured)
+        return w.captured[number] + rounds * p.span
+    return (burst + q / p.queues) * p.gap
+
+
+@compiled
+def _pace(w, now):
+    """Bursts that are due, of each queue at a time of its own; or packets of a capture, one by one."""
+    s, p = w.s, w.p
+    following = 1e18
+    for q in range(p.queues):
+        while w.due[q] <= now:
+            if p.tx:
+                w.late[q] += 1
+                transmit(w, now, q)
+            if p.rx:
+                feed_paced(w, now, q)
+            w.bursts[q] += 1
+            w.due[q] = s.begin + _moment(w, w.bursts[q], q)
+        following = min(following, w.due[q])
+    s.due = following
+
+
+@compiled
+def feed_paced(w, now, q):
+    for _ in range(w.p.burst):
+        if _may_come(w, q):
+            _offer(w, now, q)
+
+
+@compiled
+def send_frames(w, now):
+    """The wire's next frame, a beat a cycle from the next one on."""
+    s, p = w.s, w.p
+    if length(w.wire) and s.wire_last <= now:
+        row = first(w.wire)
+        q, place = int(w.wire[row, 1]), int(w.wire[row, 2])
+        size = w.lengths[(place * p.queues + q) % w.p.lengths]
+        beats = -(-size // p.beat)
+        s.wire_last = now + beats
+        s.offer_at = max(s.offer_at + 1, s.wire_last + p.offer_delay + (p.parse_delay if size <= 128 else 0))
+        frame = put(w.frames)
+        w.frames[frame, 0], w.frames[frame, 1], w.frames[frame, 2] = s.offer_at, q, place
+        w.known[q] += 1
+        if place < w.p.packets:
+            w.times[RX, 5, q * w.p.packets + place], w.times[RX, 6, q * w.p.packets + place] = now + 1, s.wire_last
+        drop(w.wire)
+
+
+@compiled
+def frame_left(w, now):
+    """Frames whose last beat has passed `eth_tx`."""
+    s, p = w.s, w.p
+    while ready(w.leaving, now):
+        q = int(w.leaving[first(w.leaving), 1])
+        w.left[q] += 1
+        drop(w.leaving)
+        if p.both and s.loaded:
+            feed(w, now)

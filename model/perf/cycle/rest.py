@@ -1,0 +1,73 @@
+"""When nothing can happen: cycles that need not be followed one by one."""
+
+import math
+
+from .compiled import compiled
+from .fifo import first, length
+from .reads import LEAST
+
+__all__ = ["following"]
+
+WAIT = 2                    # state of `walk.take_frames`: a frame has no buffer yet
+DATA_READS = 7              # client of the read engine
+NEVER = 1 << 59
+
+
+@compiled
+def following(w, now, most):
+    """The next cycle in which anything may happen, `most` at the latest; up to there the card and its host stand
+    still."""
+    if _moves(w) or _moves_in(w, 0) or _moves_in(w, 1):
+        return now + 1
+    s, window = w.s, w.window
+    cycle = min(float(now + window.left - 2), float(most))
+    cycle = min(cycle, _earliest(w.arrivals), _earliest(w.ended), _earliest(w.unsent), _earliest(w.returned),
+                _earliest(w.leaving), _earliest(w.bells[0]), _earliest(w.bells[1]))
+    if s.parts:
+        cycle = min(cycle, max(w.parts[0].when, s.down_free) - 2)
+    if w.filler.state == 0:
+        cycle = min(cycle, _earliest(w.frames))
+    if w.p.paced and s.loaded:
+        cycle = min(cycle, s.due)
+    for d in range(2):
+        cycle = min(cycle, float(w.collectors[d].expires))
+    # What is seen from a cycle on that isn't whole is seen in the next one.
+    cycle = max(now + 1, int(math.ceil(min(cycle, float(NEVER)))))
+    window.left -= cycle - now - 1
+    return cycle
+
+
+@compiled
+def _earliest(queue):
+    return queue[first(queue), 0] if length(queue) else float(NEVER)
+
+
+@compiled
+def _moves(w):
+    """Whether something moves in what both directions share."""
+    s, x = w.s, w.window
+    if s.reading >= 0 or s.complete or s.commanded or not s.open or not s.open_np:
+        return True
+    if (length(w.pipe) or length(w.requested) or length(w.prompt) or length(w.commands[DATA_READS])
+            or length(w.writes) or length(w.sent) or length(w.wire) or length(w.cq) or length(w.rc)
+            or length(w.requests) or length(w.sources[0]) or w.walker.valid or w.reader.state):
+        return True
+    if w.filler.state and (w.filler.state != WAIT or length(w.chains[0, w.filler.queue])):
+        return True
+    if x.came or x.asked or x.told or x.came_before or x.asked_before or x.told_before:
+        return True
+    return x.open != (x.under_way <= (LEAST if x.probe else x.limit)) or length(w.walks[1]) > 0
+
+
+@compiled
+def _moves_in(w, d):
+    """Whether something moves in a direction's engine."""
+    if (length(w.accepted[d]) or length(w.notices[d]) or length(w.answers[d]) or length(w.completions[d])
+            or length(w.closed[d]) or length(w.switches[d]) or length(w.switched[d]) or length(w.reports[d])
+            or length(w.batches[d]) or length(w.tables[d]) or length(w.looks[d]) or length(w.published[d])
+            or length(w.spaces[d]) or length(w.turns[d]) or length(w.sources[1 + d])):
+        return True
+    x, taker, suppressor = w.fetchers[d], w.takers[d], w.suppressors[d]
+    if x.state or x.pending or taker.state or taker.due or w.collectors[d].busy:
+        return True
+    return w.collectors[d].oldest < NEVER or (suppressor.state and suppressor.accepted < NEVER)

@@ -1,0 +1,218 @@
+"""A scenario followed cycle by cycle."""
+
+import numpy as np
+
+from model.perf.parameters import ParameterError
+
+from .compiled import compiled
+from .draws import state_of
+from .driver import feed, frame_left, run, send_frames, transmit
+from .fetch import fetch
+from .host import advance, answer, post_doorbell
+from .reads import choose, count_window, issue, merge, retire
+from .rest import following
+from .state import MOST_PACKETS, STAGE_NAMES, WORLD
+from .supply import judge, store_tables, take_descriptors
+from .used import ask_events, build_runs, collect, publish, suppress
+from .walk import emit_reads, give_receipts, read_chains, take_frames, write_beats
+
+__all__ = ["follow"]
+
+PARSED = 128        # bytes of a frame after which its headers are known; a shorter one waits for them
+PART_REQUESTS = 24      # of `hdl.config`: requests of a transaction, at most
+MOMENTS = 0x5eed        # what `testbench.bfm` makes of a seed for the moments at which it looks at lines of memory
+QUIET = 64              # cycles without a read under way after which the card rests
+SETTLED = 50_000        # cycles after which it has to
+PATIENCE = 2_000_000    # cycles without a packet after which the card stands still
+
+
+@compiled
+def _cycle(w, now):
+    """Everything that happens in the cycle that ends with edge `now`."""
+    p = w.p
+    merge(w, now)
+    frame_left(w, now)
+    advance(w, now)
+    answer(w, now)
+    send_frames(w, now)
+    retire(w, now)
+    for d in range(2):
+        if (d == 0 and (p.rx or not w.s.loaded)) or (d == 1 and p.tx):
+            publish(w, d, now)
+            ask_events(w, d, now)
+            collect(w, d, now)
+            build_runs(w, d, now)
+            suppress(w, d, now)
+            fetch(w, d, now)
+            judge(w, d, now)
+    # Who takes goes before who gives, so that a full register can be filled again.
+    issue(w, now)
+    for d in range(2):
+        if (d == 0 and (p.rx or not w.s.loaded)) or (d == 1 and p.tx):
+            take_descriptors(w, d, now)
+            if p.indirect:
+                store_tables(w, d, now)
+    if p.rx:
+        write_beats(w, now)
+        give_receipts(w, now)
+        take_frames(w, now)
+    if p.tx:
+        emit_reads(w, now)
+        read_chains(w, now)
+    choose(w, now)
+    count_window(w, now)
+    run(w, now)
+
+
+@compiled
+def _settle(w):
+    """The driver has given its receive buffers; until the card rests. Returns the cycle."""
+    p = w.p
+    now, busy = 1, 1            # in no cycle 0, as that says that something has not happened
+    for q in range(p.queues):
+        w.posted[0, q] = p.ring
+        post_doorbell(w, now, 0, q, p.ring, p.ring)
+    while now < busy + QUIET and now < SETTLED:
+        _cycle(w, now)
+        reads = w.s.free < p.tags
+        now = following(w, now, SETTLED if reads else busy + QUIET)
+        if reads:
+            busy = now
+    return now
+
+
+@compiled
+def _load(w, now, packets, until):
+    """Load the card until as many packets of each queue are through, or until a cycle. Returns the cycle."""
+    s, p = w.s, w.p
+    s.begin, s.loaded = now, 1
+    if p.paced:
+        s.due = now
+        for q in range(p.queues):
+            w.due[q] += now
+    else:
+        if p.tx:
+            for q in range(p.queues):
+                transmit(w, now, q)
+        if p.rx:
+            feed(w, now)
+    least, since, looked = 0, now, now
+    now += 1
+    while now <= until:
+        _cycle(w, now)
+        now = following(w, now, until + 1)
+        if now < looked + 64:
+            continue
+        looked = now
+        done = packets
+        for q in range(p.queues):
+            if p.tx:
+                done = min(done, w.events[1, q].told - w.begin[q])
+            if p.rx:
+                done = min(done, w.events[0, q].told)
+        if done >= packets:
+            break
+        if done > least:
+            least, since = done, now
+        elif now - since > PATIENCE:
+            break
+    return now
+
+
+@compiled
+def _follow(w, packets, until):
+    begin = _settle(w)
+    return begin, _load(w, begin, packets, begin + until)
+
+
+def follow(scenario, packets, until, constants):
+    """What became of a scenario until `packets` of each queue were through, or for `until` cycles.
+
+    Returns (first cycle of the load, last cycle, record of all that there is, times: (receive and transmit, stages,
+    queues, packets)).
+    """
+    pattern = scenario.pattern
+    kept = packets + pattern.begin
+    if kept * pattern.queues > MOST_PACKETS:
+        raise ParameterError(f"{kept * pattern.queues} packets are more than the {MOST_PACKETS} that can be followed")
+    memory = np.zeros(1, WORLD)
+    _set_parameters({name: memory[name][0] for name in WORLD.names}, scenario, constants, kept)
+    world = memory.view(np.recarray)[0]
+    begin, end = _follow(world, packets, until)
+    times = world.times[:, :, :kept * pattern.queues].reshape(2, len(STAGE_NAMES), pattern.queues, kept)
+    return begin, end, world, times
+
+
+def _set_parameters(w, scenario, constants, packets):
+    pattern, card, host = scenario.pattern, scenario.card, scenario.host
+    latency, cycle = host.latency, card.cycle_ns
+    queues, ring = pattern.queues, pattern.ring
+    mean = sum(pattern.lengths) / len(pattern.lengths)
+    lanes = max(1, card.width // 128)
+    beats = -(-min(pattern.lengths) // card.bytes_per_beat)
+    fifo = max(1, card.rx_buffer // card.bytes_per_beat // beats // queues)
+    burst = 1 if pattern.times_ns else pattern.doorbell
+    values = {
+        "queues": queues, "tx": pattern.direction != "rx", "rx": pattern.direction != "tx",
+        "both": pattern.direction == "both" and pattern.saturated, "paced": not pattern.saturated,
+        "told": pattern.notification_data, "in_order": pattern.in_order, "indirect": pattern.indirect,
+        "instant": latency.points[-1] == 0, "beat": card.bytes_per_beat, "lanes": lanes,
+        "max_payload": host.max_payload, "read_bytes": min(card.read_bytes, host.max_read_request),
+        "tags": card.tags, "reserved_tags": card.reserved_tags,
+        "part_requests": min(PART_REQUESTS, max(2, card.tags // 4)),
+        "batch_level": card.fetch_batch.bit_length() - 1,
+        "most_level": min(card.fetch_batch.bit_length() + 3, card.cache_descriptors.bit_length() - 1),
+        "descriptors": card.cache_descriptors, "elements": card.cache_elements,
+        "used_batch": min(card.used_batch, host.max_payload // 16), "used_timeout": card.used_timeout,
+        "used_bytes": card.used_bytes, "run_rows": max(4, 2 * max(1, card.used_batch // lanes)), "ring": ring,
+        "packets": packets,
+        "burst": burst, "refill": max(1, min(32, ring // 4)),
+        "under_way": max(1, min(ring - 2 * min(32, ring // 4), fifo)),
+        "ahead": int(max(32, min(256, 48 + (32 << 10) // mean) // queues)),
+        "lead": int(min(512, 96 + (64 << 10) // mean)),
+        "link": host.bytes_per_ns * cycle, "cycle_ns": cycle, "per_byte": latency.per_byte / cycle,
+        "after_write_least": latency.after_write[0] / cycle, "after_write_most": latency.after_write[1] / cycle,
+        "gap": pattern.gap_ns / cycle, "lengths": len(pattern.lengths), "captured": len(pattern.times_ns),
+    } | constants.delays
+    p = w["p"]
+    for name, value in values.items():
+        p[name] = value
+    if latency.points[0]:
+        w["logs"][:] = np.log(latency.points)
+    if pattern.times_ns:
+        captured = np.array(pattern.times_ns) / cycle
+        w["captured"][:len(captured)] = captured
+        p["span"] = captured[-1] + (captured[-1] - captured[0]) / max(1, len(captured) - 1)
+        w["due"][:queues] = np.resize(captured, queues)
+    elif not pattern.saturated:
+        w["due"][:queues] = np.arange(queues) / queues * p["gap"]
+    _rest(w, scenario)
+
+
+def _rest(w, scenario):
+    """Counters of a card that has done nothing yet."""
+    pattern, card, p = scenario.pattern, scenario.card, w["p"]
+    s, window = w["s"], w["window"]
+    s["open"], s["open_np"], s["free"], s["reading"], s["last_write"] = 1, 1, card.tags, -1, -1e18
+    s["wire_last"], s["cq_last"], s["rc_last"] = -1, -1, -1
+    window["open"], window["probe"], window["limit"] = 1, 1, 8192
+    window["left"], window["least"], window["fastest"] = 9 * 128, 1 << 16, 4 * 128
+    w["fetchers"]["room_first"] = 1
+    w["fetching"]["level"] = 2
+    w["wanted"][:] = 1
+    w["collectors"]["expires"] = w["collectors"]["oldest"] = 1 << 60
+    w["open_reads"][:] = -1
+    w["begin"][:] = pattern.begin
+    w["collected"][:] = pattern.begin
+    for counts in (w["posted"], w["visible"], w["seen"], w["rung"], w["used"], w["taken"], w["walked"], w["told"]):
+        counts[1] = pattern.begin
+    w["fetching"][1]["position"] = w["runs"][1]["position"] = pattern.begin
+    w["events"][1]["until"] = w["events"][1]["asked"] = w["events"][1]["told"] = pattern.begin
+    table, fetch = card.read_bytes // 16, card.fetch_batch
+    w["credit"][:] = [max(1, -(-fetch // p["lanes"]))] * 2 + [1] * 3 + [max(1, -(-table // p["lanes"]))] * 2 + [1 << 40]
+    for direction, name in enumerate(("rx", "tx")):
+        w["rings"][direction, :pattern.queues] = pattern.rings(name)
+    w["lengths"][:len(pattern.lengths)] = pattern.lengths
+    w["latencies"][:], w["moment_draws"][:] = state_of(scenario.seed), state_of(scenario.seed ^ MOMENTS)
+    w["free_tags"][:card.tags] = np.arange(card.tags)
+    w["oldest"][:], w["newest"][:] = -1, -1

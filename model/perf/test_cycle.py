@@ -1,0 +1,62 @@
+"""The card cycle by cycle: the host's random numbers, that nothing depends on what ran before, and stages of lone
+packets."""
+
+import random
+
+import numpy as np
+import pytest
+
+from model.perf import Card, Host, Pattern, Scenario, simulate
+from model.perf.cycle.draws import STATE, draw, skip, state_of
+
+LONE = {"burst": 1, "gap_ns": 40_000.0, "lengths": (60,)}
+
+
+def times_of(direction, *, profile, packets, seed=1, **pattern):
+    answer, = simulate([Scenario(card=Card(), host=Host(profile=profile), seed=seed,
+                                 pattern=Pattern(direction=direction, **pattern))], packets=packets)
+    return answer.times[direction]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 1 << 40])
+def test_numbers_are_those_of_python(seed):
+    """Two words each: the state is refilled every 312 draws."""
+    state, generator = np.zeros(STATE, np.int64), random.Random(seed)
+    state[:] = state_of(seed)
+    assert [draw(state) for _ in range(2500)] == [generator.random() for _ in range(2500)]
+    for passed in (0, 1, 311, 312, 700):
+        skip(state, passed)
+        assert draw(state) == [generator.random() for _ in range(passed + 1)][-1]
+
+
+def same(one, other):
+    return all(np.array_equal(one[stage], other[stage], equal_nan=True) for stage in one)
+
+
+@pytest.mark.parametrize("direction", ["tx", "rx"])
+def test_a_seed_decides_about_everything(direction):
+    first, again, another = (times_of(direction, profile="iommu-4k", packets=512, seed=seed) for seed in (1, 1, 2))
+    assert same(first, again) and not same(first, another)
+    assert (first["seen"] != another["seen"]).any()
+
+
+def test_stages_of_a_lone_packet_transmitted():
+    """Cycles that the RTL takes. The first packets are looked for before the card knows what a round trip takes."""
+    times = {stage: moments[0, 8:] for stage, moments in times_of("tx", profile="1us", packets=24, **LONE).items()}
+    assert set(times["fetch_issued"] - times["doorbell"]) == {10}
+    assert set(times["data_issued"] - times["descriptor_there"]) == {19}
+    assert set(times["first_beat"] - times["data_there"]) == {12}
+    assert set(times["used_written"] - times["data_there"]) == {16}
+
+
+def test_stages_of_a_lone_packet_received():
+    times = {stage: moments[0, 8:] for stage, moments in times_of("rx", profile="1us", packets=24, **LONE).items()}
+    assert set(times["used_written"] - times["data_issued"]) == {9}
+
+
+@pytest.mark.parametrize("indirect", [False, True])
+@pytest.mark.parametrize("queues", [1, 4])
+def test_no_data_is_read_before_its_descriptor_is_there(queues, indirect):
+    times = times_of("tx", profile="iommu-4k", packets=1024, queues=queues, indirect=indirect)
+    assert np.isfinite(times["data_issued"]).all()
+    assert (times["data_issued"] > times["descriptor_there"]).all()

@@ -16,7 +16,7 @@ from sim.compiled import environment_library
 from sim.rtl import verilog_of
 from sim.simulators import SimulatorError, icarus_path
 from sim.timeline_frames import Leaving
-from sim.timeline_packets import Packet, runs_of
+from sim.timeline_packets import Packet, decode, runs_of
 from sim.timeline_plot import plot_stages, plot_window
 from sim.timeline_trace import durations, phases, trace_events, write_trace
 from testbench.system.bench_determinism import FRAMES, RECORD
@@ -85,8 +85,11 @@ def test_each_packet_goes_through_its_stages(run, recorded):
 
 def test_a_packet_that_is_cut_has_all_of_its_frames(tmp_path):
     """The first of them is on the wire before all of its data is there."""
-    run = runs_of(*_record(tmp_path, "bench_offload", "tcp6_stream"))
+    events, taps = _record(tmp_path, "bench_offload", "tcp6_stream")
+    run = runs_of(events, taps)
     sent = [packet for packet in run.packets if packet.direction == "tx"]
+    complete = [event.fields for event in decode(events, taps) if event.name == "tx.complete"]
+    assert [sum(fields[name] for fields in complete) for name in ("first", "last")] == [len(sent)] * 2
     cut = [packet for packet in sent if packet.frames]
     assert len(cut) > 2 and not any(packet.dropped for packet in sent)
     assert all(packet.frames == -(-(packet.bytes - HEADERS) // SEGMENT) for packet in cut)

@@ -16,7 +16,7 @@ import itertools
 import mmap
 import struct
 
-__all__ = ["Grant", "HostMemory", "HostMemoryError", "OwnershipError"]
+__all__ = ["Arena", "Grant", "HostMemory", "HostMemoryError", "OwnershipError"]
 
 _PAGE_SHIFT = 12
 _MOST_GRANTS = 254
@@ -56,7 +56,7 @@ class Grant:
         return f"[{self.address:#x}, +{self.length}) {self.access!r}"
 
 
-class _Arena:
+class Arena:
     """One contiguous region: bytes, and per byte how many grants to read and to write there are.
 
     Anonymous mappings: what is never touched costs nothing.
@@ -121,8 +121,8 @@ class HostMemory:
     def __init__(self, size=128 << 20, base=0x12_fe00_0000, *, low_size=128 << 20, low_base=0xf800_0000):
         if base < 1 << 32 or low_base + low_size > 1 << 32:
             raise HostMemoryError(f"{base:#x} must be above 4 GiB, and {low_base:#x} + {low_size:#x} below")
-        self._high = _Arena(base, size)
-        self._low = _Arena(low_base, low_size)
+        self._high = Arena(base, size)
+        self._low = Arena(low_base, low_size)
         self._allocated = {}            # address → length
         self._grants = {}               # id → Grant; only error messages walk through it
         self._watchers = {}             # page number → [(first, end, callback, handle)]

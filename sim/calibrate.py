@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from model.perf import CONSTANTS, Constants, steady_state
-from model.perf.cycle.run import PARSED
+from model.perf.cycle.driver import PARSED
 
 from .perf_cases import BUILDS, Setting, calibration_half, draw_settings
 from .perf_model import scenario_of

@@ -7,7 +7,7 @@ import numpy as np
 
 from model.link import COMPLETION, DESCRIPTOR, EVENT, NET_HEADER, REQUEST
 
-__all__ = ["Costs", "prompt_reads", "received_run"]
+__all__ = ["Costs", "prompt_reads"]
 
 DOORBELL = REQUEST + EVENT
 MERGED = 64         # buffers that one used descriptor stands for with VIRTIO_F_IN_ORDER, at most
@@ -23,7 +23,7 @@ def prompt_reads(scenario):
     return (pattern.indirect + 1 / card.fetch_batch + 1 / card.used_batch) * (1 + (pattern.direction == "both"))
 
 
-def received_run(scenario, length):
+def _received_run(scenario, length):
     """Most received packets of `length` bytes, their header counted, that one used write tells of: the packet that
     brings it to so many bytes ends it."""
     return min(_written_together(scenario), int(_ceil(scenario.card.used_bytes, length)))
@@ -92,7 +92,7 @@ class Costs:
         found = []
         for s, length in zip(self._scenarios, self.lengths.mean(axis=1) + NET_HEADER):
             if direction == "rx":
-                found.append(received_run(s, length))
+                found.append(_received_run(s, length))
             elif s.pattern.in_order:
                 found.append(min(MERGED, s.pattern.ring // 4 + 1))      # the packet that exceeds a quarter ends it
             else:
@@ -109,15 +109,6 @@ class Costs:
         most = np.array([s.card.used_timeout / s.pattern.queues for s in self._scenarios]) * rate
         for name, full in self.full_runs.items():
             self.used_batch[name] = np.minimum(self._offered_together(full), np.maximum(1, most.astype(int)))
-
-    def spread(self, packets):
-        """Let what was worked out for one packet hold for so many of them."""
-        def widen(array):
-            return np.broadcast_to(array, (len(self._scenarios), packets))
-        for name in ("lengths", "requests", "rows", "frame_beats"):
-            setattr(self, name, widen(getattr(self, name)))
-        for name in ("data_up", "data_down", "data_rq", "data_rc"):
-            setattr(self, name, {direction: widen(array) for direction, array in getattr(self, name).items()})
 
     def shared(self, direction, *, event):
         """(up, down, rq, rc) per packet of what packets share: descriptors, used descriptors, events, doorbells.

@@ -13,7 +13,6 @@ __all__ = ["RESOURCES", "Steady", "steady_state"]
 # In the order of `Steady.capacity`; the names of blocks are those of docs/architecture.md.
 RESOURCES = ("link up", "link down", "rq", "rc", "Walk tx", "Walk rx", "Drain", "eth_tx", "eth_rx", "tags", "cache tx",
              "cache rx", "ring tx", "ring rx", "offered")
-QUEUE_BYTES, QUEUE_TLPS = 4096, 32      # that wait for the upstream link before `rq` stands still
 ROUNDS = 3
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from model.perf import Card, Host, Pattern, Scenario, simulate
+from model.perf.cycle import run
 from model.perf.cycle.draws import STATE, draw, skip, state_of
 
 LONE = {"burst": 1, "gap_ns": 40_000.0, "lengths": (60,)}
@@ -60,3 +61,14 @@ def test_no_data_is_read_before_its_descriptor_is_there(queues, indirect):
     times = times_of("tx", profile="iommu-4k", packets=1024, queues=queues, indirect=indirect)
     assert np.isfinite(times["data_issued"]).all()
     assert (times["data_issued"] > times["descriptor_there"]).all()
+
+
+@pytest.mark.parametrize("direction", ["tx", "rx"])
+def test_what_is_not_followed_is_nothing(direction, monkeypatch):
+    """Cycles in which nothing can happen are passed over; one by one they lead to the same."""
+    scenario = {"profile": "2us", "packets": 96, "ring": 64}
+    times = times_of(direction, **scenario)
+    for name in ("_follow", "_settle", "_load"):        # not compiled, so that they call what is put in
+        monkeypatch.setattr(run, name, getattr(run, name).py_func)
+    monkeypatch.setattr(run, "following", lambda w, now, most: now + 1)
+    assert same(times, times_of(direction, **scenario))

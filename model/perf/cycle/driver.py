@@ -7,11 +7,12 @@ transmit queue's may begin with a number of its own.
 from .compiled import compiled
 from .fifo import drop, first, length, put, ready
 from .host import post_doorbell
-from .state import OFFERED
+from .packets import note, size_of
+from .state import DOORBELL, FIRST_BEAT, LAST_BEAT, OFFERED, RX, SEEN, TX
 
-__all__ = ["feed", "feed_paced", "frame_left", "receive", "run", "send_frames", "transmit"]
+__all__ = ["PARSED", "feed", "frame_left", "run", "send_frames", "transmit"]
 
-RX, TX = 0, 1
+PARSED = 128        # bytes of a frame after which its headers are known; a shorter one waits for them
 
 
 @compiled
@@ -23,7 +24,7 @@ def run(w, now):
         for q in range(p.queues):
             if w.wakes[RX, q]:
                 w.wakes[RX, q] = 0
-                receive(w, now, q)
+                _receive(w, now, q)
         for q in range(p.queues):
             if w.wakes[TX, q]:
                 w.wakes[TX, q] = 0
@@ -36,8 +37,7 @@ def run(w, now):
 @compiled
 def _seen(w, now, direction, q):
     for place in range(w.seen[direction, q], w.visible[direction, q]):
-        if place < w.p.packets:
-            w.times[direction, 9, q * w.p.packets + place] = now
+        note(w, direction, SEEN, q, place, now)
     w.seen[direction, q] = w.visible[direction, q]
 
 
@@ -48,12 +48,12 @@ def _post(w, now, direction, q, count):
     begin = w.posted[direction, q]
     for place in range(begin, begin + count):
         w.posted_at[direction, q, place % p.ring] = now
-        if direction == TX and place < w.p.packets:
-            w.times[TX, OFFERED, q * w.p.packets + place] = now
-            w.times[TX, 0, q * w.p.packets + place] = now
+        if direction == TX:
+            note(w, TX, OFFERED, q, place, now)
+            note(w, TX, DOORBELL, q, place, now)
     w.posted[direction, q] = begin + count
     if p.told or w.wanted[direction, q]:
-        post_doorbell(w, now, direction, q, begin + count, begin + count)
+        post_doorbell(w, now, direction, q, begin + count)
 
 
 @compiled
@@ -61,11 +61,11 @@ def transmit(w, now, q):
     """As many bursts as there is room for, and as the other direction lets come."""
     s, p = w.s, w.p
     while s.loaded and (w.late[q] or not p.paced):
-        if p.ring - (w.posted[TX, q] - w.collected[q]) < max(1, p.ring // 2):
+        if p.ring - (w.posted[TX, q] - w.collected[q]) < p.ring // 2:
             w.collected[q] = w.visible[TX, q]
         if p.ring - (w.posted[TX, q] - w.collected[q]) < p.burst:
             return
-        if p.both and w.posted[TX, q] - w.begin[q] - w.received[q] > p.lead:
+        if p.both and w.posted[TX, q] - w.begin[q] - w.seen[RX, q] > p.lead:
             return
         _post(w, now, TX, q, p.burst)
         if p.paced:
@@ -73,13 +73,12 @@ def transmit(w, now, q):
 
 
 @compiled
-def receive(w, now, q):
+def _receive(w, now, q):
     """All frames that are used by now; buffers go back many at a time."""
     s, p = w.s, w.p
     new = w.visible[RX, q] - w.seen[RX, q]
     _seen(w, now, RX, q)
     w.idle[q] += new
-    w.received[q] += new
     if w.idle[q] >= p.refill:
         count = w.idle[q]
         w.idle[q] = 0
@@ -96,7 +95,7 @@ def receive(w, now, q):
 def _may_come(w, q):
     p = w.p
     fed = w.fed[q]
-    return fed - w.received[q] < p.under_way and not (p.both and fed >= w.left[q] + p.ahead)
+    return fed - w.seen[RX, q] < p.under_way and not (p.both and fed >= w.left[q] + p.ahead)
 
 
 @compiled
@@ -117,8 +116,7 @@ def feed(w, now):
 @compiled
 def _offer(w, now, q):
     place = w.fed[q]
-    if place < w.p.packets:
-        w.times[RX, OFFERED, q * w.p.packets + place] = now
+    note(w, RX, OFFERED, q, place, now)
     row = put(w.wire)
     w.wire[row, 1], w.wire[row, 2] = q, place
     w.fed[q] = place + 1
@@ -145,7 +143,7 @@ def _pace(w, now):
                 w.late[q] += 1
                 transmit(w, now, q)
             if p.rx:
-                feed_paced(w, now, q)
+                _feed_paced(w, now, q)
             w.bursts[q] += 1
             w.due[q] = s.begin + _moment(w, w.bursts[q], q)
         following = min(following, w.due[q])
@@ -153,7 +151,7 @@ def _pace(w, now):
 
 
 @compiled
-def feed_paced(w, now, q):
+def _feed_paced(w, now, q):
     for _ in range(w.p.burst):
         if _may_come(w, q):
             _offer(w, now, q)
@@ -166,15 +164,14 @@ def send_frames(w, now):
     if length(w.wire) and s.wire_last <= now:
         row = first(w.wire)
         q, place = int(w.wire[row, 1]), int(w.wire[row, 2])
-        size = w.lengths[(place * p.queues + q) % w.p.lengths]
+        size = size_of(w, q, place)
         beats = -(-size // p.beat)
         s.wire_last = now + beats
-        s.offer_at = max(s.offer_at + 1, s.wire_last + p.offer_delay + (p.parse_delay if size <= 128 else 0))
+        s.offer_at = max(s.offer_at + 1, s.wire_last + p.offer_delay + (p.parse_delay if size <= PARSED else 0))
         frame = put(w.frames)
         w.frames[frame, 0], w.frames[frame, 1], w.frames[frame, 2] = s.offer_at, q, place
-        w.known[q] += 1
-        if place < w.p.packets:
-            w.times[RX, 5, q * w.p.packets + place], w.times[RX, 6, q * w.p.packets + place] = now + 1, s.wire_last
+        note(w, RX, FIRST_BEAT, q, place, now + 1)
+        note(w, RX, LAST_BEAT, q, place, s.wire_last)
         drop(w.wire)
 
 

@@ -265,4 +265,3 @@ def _issue(w, d, now, q, count, more):
     f.under_way += 1
     f.kick = f.kick and f.under_way != 1
     f.blocked = 0
-    w.fetches[d] += 1

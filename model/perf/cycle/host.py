@@ -7,17 +7,19 @@ drawn, as the host promises nothing about that.
 
 import math
 
+from model.link import COMPLETION, EVENT, REQUEST
+
 from .compiled import compiled
 from .draws import draw, skip
 from .fifo import drop, first, length, put, ready
+from .packets import note
+from .state import DATA_THERE, DOORBELL, EVENTS, LINE, RX
 
-__all__ = ["DATA", "FETCHED", "QUEUE_BYTES", "READ", "SUPPRESSED", "USED", "advance", "answer", "post_doorbell", "take"]
+__all__ = ["DATA", "QUEUE_BYTES", "READ", "SUPPRESSED", "USED", "advance", "answer", "post_doorbell", "take"]
 
 DATA, USED, SUPPRESSED, READ = range(4)         # what a TLP upstream is
-FETCHED = 2                 # clients of the read engine below that read descriptors
-LINE = 64
 QUEUE_TLPS, QUEUE_BYTES, QUEUE_NP, ROOM_BYTES, ROOM_CQ = 32, 4096, 16, 4096, 16     # as in `testbench.bfm`
-COMPLETION, DOORBELL = 20, 28                   # bytes of the link without payload, and in all
+DOORBELL_BYTES = REQUEST + EVENT                # of the link
 QUANTILES = (0.0, 0.5, 0.95, 0.99, 0.999, 1.0)
 NEVER = 1e18
 
@@ -28,7 +30,6 @@ def take(w, now, kind, size, a, b, c):
     s, p = w.s, w.p
     start = max(float(now), s.up_free)
     s.up_free = start + size / p.link
-    s.up_bytes += size
     row = put(w.arrivals)
     w.arrivals[row, 0] = s.up_free
     w.arrivals[row, 1] = start
@@ -76,8 +77,8 @@ def _written(w, kind, a, b, c, arrival):
         s.wakes += 1
     elif kind == SUPPRESSED:
         w.wanted[a, b] = c
-    elif 0 <= c < w.p.packets:
-        w.times[0, 4, b * w.p.packets + c] = arrival
+    elif c >= 0:
+        note(w, RX, DATA_THERE, b, c, arrival)
 
 
 @compiled
@@ -108,7 +109,7 @@ def _serve(w, arrival, start, tag):
         stop = min(read.length, at + p.max_payload - (read.address + at) % p.max_payload)
         when = due + max(0, stop - LINE) * p.per_byte
         begin, end = read.address + at, read.address + stop
-        if read.client < FETCHED:
+        if read.client < EVENTS:
             for line in range(begin // LINE, (end - 1) // LINE + 1):
                 w.moments[read.look, line - read.first_line] = arrival + draw(w.moment_draws) * (when - 1 - arrival)
         else:
@@ -180,9 +181,9 @@ def _send_downstream(w, now):
         if max(earliest, s.down_free) > now + 1:
             return
         if asked:
-            size = DOORBELL
+            size = DOORBELL_BYTES
             from_row, row = first(w.requests), put(w.cq)
-            for field in range(1, 5):
+            for field in range(1, 4):
                 w.cq[row, field] = w.requests[from_row, field]
             drop(w.requests)
         else:
@@ -192,7 +193,6 @@ def _send_downstream(w, now):
             w.rc[row, 1], w.rc[row, 2], w.rc[row, 3] = part.tag, part.size, part.last
             s.rc_bytes += size
             _pop(w)
-        s.down_bytes += size
         s.down_free = max(earliest, s.down_free) + size / p.link
 
 
@@ -207,14 +207,13 @@ def answer(w, now):
         bell = put(w.bells[direction])
         w.bells[direction, bell, 0] = s.cq_last + p.doorbell_delay
         w.bells[direction, bell, 1], w.bells[direction, bell, 2] = q, w.cq[row, 3]
-        _rung(w, direction, q, int(w.cq[row, 4]), s.cq_last)
+        _rung(w, direction, q, int(w.cq[row, 3]), s.cq_last)
         drop(w.cq)
     if length(w.rc) and s.rc_last <= now:
         row = first(w.rc)
         tag, size = int(w.rc[row, 1]), int(w.rc[row, 2])
         beats = max(1, -(-size // p.beat))
         s.rc_last = now + beats
-        s.rc_beats += beats
         s.rc_bytes -= COMPLETION + 4 * -(-size // 4)
         if w.rc[row, 3]:
             w.tags[tag].there = s.rc_last
@@ -228,14 +227,13 @@ def _rung(w, direction, q, until, cycle):
     """A doorbell passes `cq` that tells of all packets before number `until`."""
     place = max(0, w.rung[direction, q])
     while place < min(until, w.p.packets):
-        w.times[direction, 0, q * w.p.packets + place] = cycle
+        note(w, direction, DOORBELL, q, place, cycle)
         place += 1
     w.rung[direction, q] = max(place, w.rung[direction, q])
 
 
 @compiled
-def post_doorbell(w, now, direction, q, position, until):
-    """The driver rings: all descriptors before `position` are available, with packets before number `until`."""
+def post_doorbell(w, now, direction, q, until):
+    """The driver rings: all packets before number `until` are available."""
     row = put(w.requests)
-    w.requests[row, 0], w.requests[row, 1], w.requests[row, 2] = now, direction, q
-    w.requests[row, 3], w.requests[row, 4] = position, until
+    w.requests[row, 0], w.requests[row, 1], w.requests[row, 2], w.requests[row, 3] = now, direction, q, until

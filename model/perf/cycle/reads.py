@@ -1,4 +1,4 @@
-"""The read engine, and what merges reads and writes onto `rq`: `hdl.dma.read` and `hdl.pcie.request_mux`.
+"""The read engine: `hdl.dma.read`.
 
 A tag is a request; a transaction, known by its first tag, is delivered when all of it and all older ones of its domain,
 a client's queue, are there. Clients: fetches, event suppression structures, tables, each of both directions, data.
@@ -6,19 +6,29 @@ a client's queue, are there. Clients: fetches, event suppression structures, tab
 
 from .compiled import compiled
 from .fifo import drop, first, length, put, ready
-from .host import READ, SUPPRESSED, USED, take
-from .state import LOOKS, MOST_TAGS
+from .packets import note, size_of
+from .state import (
+    CLIENTS,
+    DATA_ISSUED,
+    DATA_READS,
+    DATA_THERE,
+    EVENTS,
+    FIRST_BEAT,
+    GROUPS,
+    HEADER,
+    LAST_BEAT,
+    LINE,
+    LOOKS,
+    MOST_TAGS,
+    TABLES,
+    TX,
+)
+from .window import FREE, count_came
 
-__all__ = ["choose", "count_window", "issue", "merge", "retire"]
+__all__ = ["choose", "issue", "retire"]
 
-FETCH, EVENTS, TABLES, DATA_READS = 0, 2, 5, 7
-CLIENTS = 8
-REQUEST = 24        # bytes of the link
-SOURCES, PIPE, HELD = 4, 3, 2   # of the merger: three posted ones and reads; beats inside; reads before it
-FREE, LEAST, SLACK, PROBE = 64, 8192, 128, 256      # of `ReadWindow`
-LONG = 1 << 16
-DELIVERED = MOST_TAGS        # place of the transaction that is delivered
-GROUPS = 4
+HELD = 2                # requests before what merges them with writes
+DELIVERED = MOST_TAGS   # place of the transaction that is delivered
 
 
 @compiled
@@ -93,7 +103,7 @@ def _request(w, now, client, command):
     whole = w.reads[head]
     read.head = head
     if begins:
-        whole.client, whole.queue, whole.left, whole.closed, whole.rows = client, q, 0, 0, 0
+        whole.client, whole.queue, whole.left, whole.closed = client, q, 0, 0
         whole.following, whole.issued, whole.there, whole.beats = -1, 0, 0, 0
         whole.a, whole.b, whole.bytes = int(command[3]), int(command[4]), left
         whole.address, whole.last = address, tag
@@ -113,8 +123,7 @@ def _request(w, now, client, command):
         w.tags[whole.last].following = tag
         whole.last = tag
     whole.left += 1
-    whole.rows += read.rows
-    read.look, read.first_line = whole.look, whole.address // 64
+    read.look, read.first_line = whole.look, whole.address // LINE
     command[1] += size
     command[2] -= size
     ends = command[2] <= 0 and (client != DATA_READS or command[4] > 0)
@@ -153,7 +162,7 @@ def retire(w, now):
     if ready(w.ended, now):
         tag = int(w.ended[first(w.ended), 1])
         drop(w.ended)
-        _count_came(w, now, tag)
+        count_came(w, now, tag)
         _retired(w, now, tag)
     if ready(w.unsent, now):
         tag = int(w.unsent[first(w.unsent), 1])
@@ -194,7 +203,6 @@ def choose(w, now):
         drop(w.returned)
     if s.reading >= 0:
         s.rows_left -= 1
-        s.rows_read += 1
         if s.rows_left:
             return
         tag = s.reading_tag
@@ -260,7 +268,7 @@ def _deliver(w, now, whole):
         row = put(w.batches[client])
         batch = w.batches[client, row]
         batch[0], batch[1], batch[2], batch[3], batch[4] = cycle, q, whole.a, whole.bytes // 16, whole.b
-        batch[5], batch[6], batch[7] = whole.look, whole.address // 64, whole.address
+        batch[5], batch[6], batch[7] = whole.look, whole.address // LINE, whole.address
         batch[8], batch[9] = whole.issued, whole.there
         w.judges[client].level += -(-whole.bytes // 16 // p.lanes)
     elif client < TABLES:
@@ -280,127 +288,20 @@ def _data(w, cycle, whole):
     """A transaction of data is there; with the last one of a packet its frame may leave, and its buffer is used."""
     s, p = w.s, w.p
     q, place = whole.queue, whole.a
-    recorded = place < w.p.packets
-    if recorded:
-        w.times[1, 3, q * w.p.packets + place] = max(w.times[1, 3, q * w.p.packets + place], whole.issued)
-        w.times[1, 4, q * w.p.packets + place] = max(w.times[1, 4, q * w.p.packets + place], whole.there)
+    note(w, TX, DATA_ISSUED, q, place, whole.issued)
+    note(w, TX, DATA_THERE, q, place, whole.there)
     if not whole.packet_ends:
         return
-    size = w.lengths[(place * p.queues + q) % w.p.lengths]
+    size = size_of(w, q, place)
     beats = -(-size // p.beat)
     # Without its header a frame may end a beat earlier than its packet.
-    begins = max(cycle + p.wire_delay + (beats == -(-(size + 12) // p.beat)), s.eth_last + 1)
+    begins = max(cycle + p.wire_delay + (beats == -(-(size + HEADER) // p.beat)), s.eth_last + 1)
     s.eth_last = begins - 1 + beats
-    if recorded:
-        w.times[1, 5, q * w.p.packets + place], w.times[1, 6, q * w.p.packets + place] = begins, s.eth_last
+    note(w, TX, FIRST_BEAT, q, place, begins)
+    note(w, TX, LAST_BEAT, q, place, s.eth_last)
     row = put(w.leaving)
     w.leaving[row, 0], w.leaving[row, 1] = s.eth_last, q
-    row = put(w.completions[1])
-    w.completions[1, row, 0], w.completions[1, row, 1] = cycle + 2, q
+    row = put(w.completions[TX])
+    w.completions[TX, row, 0], w.completions[TX, row, 1] = cycle + 2, q
     # Whether another transaction of its queue has been begun since.
-    w.completions[1, row, 2], w.completions[1, row, 3] = 0, w.opened[DATA_READS, q] > whole.number
-
-
-@compiled
-def merge(w, now):
-    """`RequestMux`: whole TLPs in turn, a beat a cycle."""
-    s = w.s
-    if s.open and ready(w.pipe, now):
-        _pass(w, now)
-    if length(w.pipe) >= PIPE:
-        return
-    source = s.last_source
-    if s.locked:
-        if not ready(w.sources[source], now):
-            return
-    else:
-        found = False
-        for step in range(1, SOURCES + 1):
-            source = (s.last_source + step) % SOURCES
-            if ready(w.requested, now) and s.open_np if source == SOURCES - 1 else ready(w.sources[source], now):
-                found = True
-                break
-        if not found:
-            return
-    _grant(w, now, source)
-
-
-@compiled
-def _grant(w, now, source):
-    s = w.s
-    alone = not s.locked and length(w.pipe) == 0
-    for other in range(SOURCES - 1):
-        alone = alone and (other == source or not ready(w.sources[other], now))
-    row = put(w.pipe)
-    beat = w.pipe[row]
-    if source == SOURCES - 1:
-        tag = int(w.requested[first(w.requested), 1])
-        drop(w.requested)
-        beat[1], beat[2], beat[3], beat[4], beat[5], beat[6] = 1, READ, REQUEST, tag, 0, 0
-    else:
-        alone = alone and not ready(w.requested, now)
-        from_row = first(w.sources[source])
-        for field in range(1, 7):
-            beat[field] = w.sources[source, from_row, field]
-        drop(w.sources[source])
-    beat[0] = now + 1 if alone and beat[1] else now + 2
-    s.locked = not beat[1]
-    s.last_source = source
-
-
-@compiled
-def _pass(w, now):
-    """A beat on `rq`; with the last one the TLP is on its way, and who wrote it is told in the next cycle."""
-    s = w.s
-    beat = w.pipe[first(w.pipe)]
-    s.rq_beats += 1
-    if beat[1]:
-        kind, a, b, c = int(beat[2]), int(beat[4]), int(beat[5]), int(beat[6])
-        if kind == READ:
-            head = w.reads[w.tags[a].head]
-            head.issued = now
-        elif kind == USED:
-            row = put(w.accepted[a])
-            w.accepted[a, row, 0], w.accepted[a, row, 1], w.accepted[a, row, 2] = now + 1, b, c
-        elif kind == SUPPRESSED:
-            w.suppressors[a].accepted = now + 1
-        elif c >= 0:
-            w.sent[put(w.sent), 0] = now + 2
-            if c < w.p.packets:
-                w.times[0, 3, b * w.p.packets + c] = now
-        take(w, now, kind, int(beat[3]), a, b, c)
-    drop(w.pipe)
-
-
-@compiled
-def _count_came(w, now, tag):
-    """What `ReadWindow` learns of a read that is over."""
-    window, read = w.window, w.tags[tag]
-    if read.client == DATA_READS:
-        window.came = max(0, read.length - FREE)
-        window.trip, window.told = now - read.taken, 1
-
-
-@compiled
-def count_window(w, now):
-    """A cycle of `ReadWindow`: how much data may be under way."""
-    x = w.window
-    x.open = x.under_way <= (LEAST if x.probe else x.limit)
-    got, least, left, limit = x.got, x.least, x.left, x.limit
-    x.got += x.came_before
-    if x.told_before and x.trip_before < x.least:
-        x.least = x.trip_before
-    x.left -= 1
-    probing = x.number % PROBE == 0
-    if left == 1:
-        x.left = 2 * x.fastest + SLACK
-        x.got, x.least = 0, LONG
-        x.number += 1
-        if not x.probe:
-            x.limit = got if got >= limit else max(LEAST, limit - ((limit - got) >> 4))
-        if least < x.fastest or (x.probe and least < LONG):
-            x.fastest = least
-            x.left = 2 * least + SLACK
-    x.probe = probing
-    x.under_way += x.asked_before - x.came_before
-    x.came_before, x.asked_before, x.trip_before, x.told_before = x.came, x.asked, x.trip, x.told
+    w.completions[TX, row, 2], w.completions[TX, row, 3] = 0, w.opened[DATA_READS, q] > whole.number

@@ -4,12 +4,12 @@ import math
 
 from .compiled import compiled
 from .fifo import first, length
-from .reads import LEAST
+from .state import DATA_READS
+from .walk import WAIT
+from .window import LEAST
 
 __all__ = ["following"]
 
-WAIT = 2                    # state of `walk.take_frames`: a frame has no buffer yet
-DATA_READS = 7              # client of the read engine
 NEVER = 1 << 59
 
 

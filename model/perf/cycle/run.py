@@ -9,16 +9,17 @@ from .draws import state_of
 from .driver import feed, frame_left, run, send_frames, transmit
 from .fetch import fetch
 from .host import advance, answer, post_doorbell
-from .reads import choose, count_window, issue, merge, retire
+from .merge import merge
+from .reads import choose, issue, retire
 from .rest import following
 from .state import MOST_PACKETS, STAGE_NAMES, WORLD
 from .supply import judge, store_tables, take_descriptors
 from .used import ask_events, build_runs, collect, publish, suppress
 from .walk import emit_reads, give_receipts, read_chains, take_frames, write_beats
+from .window import LEAST, LONG, SLACK, count_window
 
 __all__ = ["follow"]
 
-PARSED = 128        # bytes of a frame after which its headers are known; a shorter one waits for them
 PART_REQUESTS = 24      # of `hdl.config`: requests of a transaction, at most
 MOMENTS = 0x5eed        # what `testbench.bfm` makes of a seed for the moments at which it looks at lines of memory
 QUIET = 64              # cycles without a read under way after which the card rests
@@ -71,7 +72,7 @@ def _settle(w):
     now, busy = 1, 1            # in no cycle 0, as that says that something has not happened
     for q in range(p.queues):
         w.posted[0, q] = p.ring
-        post_doorbell(w, now, 0, q, p.ring, p.ring)
+        post_doorbell(w, now, 0, q, p.ring)
     while now < busy + QUIET and now < SETTLED:
         _cycle(w, now)
         reads = w.s.free < p.tags
@@ -195,8 +196,8 @@ def _rest(w, scenario):
     s, window = w["s"], w["window"]
     s["open"], s["open_np"], s["free"], s["reading"], s["last_write"] = 1, 1, card.tags, -1, -1e18
     s["wire_last"], s["cq_last"], s["rc_last"] = -1, -1, -1
-    window["open"], window["probe"], window["limit"] = 1, 1, 8192
-    window["left"], window["least"], window["fastest"] = 9 * 128, 1 << 16, 4 * 128
+    window["open"], window["probe"], window["limit"] = 1, 1, LEAST
+    window["left"], window["least"], window["fastest"] = 9 * SLACK, LONG, 4 * SLACK
     w["fetchers"]["room_first"] = 1
     w["fetching"]["level"] = 2
     w["wanted"][:] = 1
@@ -204,7 +205,7 @@ def _rest(w, scenario):
     w["open_reads"][:] = -1
     w["begin"][:] = pattern.begin
     w["collected"][:] = pattern.begin
-    for counts in (w["posted"], w["visible"], w["seen"], w["rung"], w["used"], w["taken"], w["walked"], w["told"]):
+    for counts in (w["posted"], w["visible"], w["seen"], w["rung"], w["used"], w["taken"], w["walked"]):
         counts[1] = pattern.begin
     w["fetching"][1]["position"] = w["runs"][1]["position"] = pattern.begin
     w["events"][1]["until"] = w["events"][1]["asked"] = w["events"][1]["told"] = pattern.begin

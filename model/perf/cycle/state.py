@@ -6,15 +6,26 @@ compiled code serves every scenario.
 
 import numpy as np
 
+from model.link import NET_HEADER
+
 from .draws import STATE
 
-__all__ = ["LOOKS", "MOST_ENTRIES", "MOST_LENGTHS", "MOST_PACKETS", "MOST_QUEUES", "MOST_RING", "MOST_TAGS", "OFFERED",
-           "STAGE_NAMES", "WORLD"]
+__all__ = ["CLIENTS", "DATA_ISSUED", "DATA_READS", "DATA_THERE", "DESCRIPTOR_THERE", "DOORBELL", "EVENTS",
+           "FETCH_ISSUED", "FIRST_BEAT", "GROUPS", "HEADER", "LAST_BEAT", "LINE", "LOOKS", "MOST_ENTRIES",
+           "MOST_LENGTHS", "MOST_PACKETS", "MOST_QUEUES", "MOST_RING", "MOST_TAGS", "MSIX", "OFFERED", "RX", "SEEN",
+           "STAGE_NAMES", "TABLES", "TX", "USED_WRITTEN", "WORLD"]
 
 # Of each packet; the last one is when the driver made it available, or gave it to the wire.
 STAGE_NAMES = ("doorbell", "fetch_issued", "descriptor_there", "data_issued", "data_there", "first_beat", "last_beat",
                "used_written", "msix", "seen", "offered")
-OFFERED = STAGE_NAMES.index("offered")
+(DOORBELL, FETCH_ISSUED, DESCRIPTOR_THERE, DATA_ISSUED, DATA_THERE, FIRST_BEAT, LAST_BEAT, USED_WRITTEN, MSIX, SEEN,
+ OFFERED) = range(len(STAGE_NAMES))
+RX, TX = range(2)           # directions
+# Clients of the read engine: both directions' fetches are 0 and 1; the first of those that read event suppression
+# structures, and tables; who reads data.
+EVENTS, TABLES, DATA_READS = 2, 5, 7
+HEADER = NET_HEADER
+LINE = 64                   # bytes of memory that are looked at together
 MOST_QUEUES, MOST_RING, MOST_TAGS, MOST_ENTRIES = 128, 4096, 256, 1024
 MOST_LENGTHS = 1 << 14
 MOST_FRAMES = 1 << 14
@@ -47,19 +58,19 @@ REGISTERS = _numbers(
     "open open_np parts sequence rc_bytes wakes loaded next_fed wire_last cq_last rc_last offer_at eth_last verdicts "
     "write_left write_bytes free last_client group alone within delivered_group reading reading_tag rows_left "
     "held residue commanded complete "
-    "last_source locked rq_beats rc_beats rows_read up_bytes down_bytes",
+    "last_source locked",
     "up_free down_free last_write cq_blocked rc_blocked due begin")
 HOST = [
     ("times", np.float64, (2, len(STAGE_NAMES), MOST_PACKETS)),
     ("latencies", np.int64, STATE), ("moment_draws", np.int64, STATE),
     ("logs", np.float64, 6), ("parts", *_each(4 * MOST_TAGS, "sequence tag size last", "when")),
     ("arrivals", *_queue(128, 6)), ("waiting", *_queue(128, 2)), ("waiting_np", *_queue(128, 2)),
-    ("requests", *_queue(8192, 5)), ("cq", *_queue(32, 5)), ("rc", *_queue(512, 4)),
+    ("requests", *_queue(8192, 4)), ("cq", *_queue(32, 4)), ("rc", *_queue(512, 4)),
     ("moments", np.float64, (2 * LOOKS, LINES)), ("wire", *_queue(MOST_FRAMES, 3)), ("leaving", *_queue(8192, 2)),
 ]
 DRIVER = [
     *((name, np.int64, (2, MOST_QUEUES)) for name in ("posted", "visible", "seen", "rung", "wanted", "wakes", "rings")),
-    *((name, np.int64, MOST_QUEUES) for name in ("collected", "received", "idle", "fed", "left", "late", "bursts",
+    *((name, np.int64, MOST_QUEUES) for name in ("collected", "idle", "fed", "left", "late", "bursts",
                                                  "begin")),
     ("posted_at", np.float64, (2, MOST_QUEUES, MOST_RING)), ("due", np.float64, MOST_QUEUES),
     ("lengths", np.int64, MOST_LENGTHS), ("captured", np.float64, MOST_LENGTHS),
@@ -68,7 +79,7 @@ READ_ENGINE = [
     ("window", _numbers("open under_way probe limit left got least fastest number came asked trip told came_before "
                         "asked_before trip_before told_before")),
     ("tags", *_each(MOST_TAGS, "client address length following rows head look first_line taken there")),
-    ("reads", *_each(MOST_TAGS + 1, "client queue left closed rows following issued there beats a b bytes address "
+    ("reads", *_each(MOST_TAGS + 1, "client queue left closed following issued there beats a b bytes address "
                                     "last look number group packet_ends")),
     ("free_tags", np.int64, MOST_TAGS), ("in_group", np.int64, GROUPS), ("looks_made", np.int64, 2),
     ("open_reads", np.int64, CLIENTS), ("credit", np.int64, CLIENTS),
@@ -86,7 +97,6 @@ SUPPLY = [
     ("judges", *_each(2, "busy level")), ("stores", *_each(2, "busy level")),
     ("takers", *_each(2, "state due due_at next queue turn free")),
     *((name, np.int64, (2, MOST_QUEUES)) for name in ("taken", "reserved", "emptied", "walked", "epochs")),
-    ("fetches", np.int64, 2),
     ("bells", *_queue(8192, 3, 2)), ("reports", *_queue(64, 5, 2)), ("batches", *_queue(128, 10, 2)),
     ("tables", *_queue(128, 2, 2)),
     ("descriptors", *_queue(MOST_ENTRIES + 64, 2, 2, MOST_QUEUES)),
@@ -99,14 +109,14 @@ WALKERS = [
     ("walker", _numbers("valid queue place left last offset asked")),
     ("filler", _numbers("state queue place follows")),
     ("frames", *_queue(MOST_FRAMES, 3)), ("receipts", *_queue(68, 4)),
-    ("known", np.int64, MOST_QUEUES), ("inside", np.int64, MOST_QUEUES),
+    ("inside", np.int64, MOST_QUEUES),
 ]
 USED = [
     ("collectors", *_each(2, "busy queue bytes behind by_timer expires expiring oldest")),
     ("runs", *_each((2, MOST_QUEUES), "position packets bytes opened rows taken_rows")),
     ("builders", *_each(2, "beat flights")), ("suppressors", *_each(2, "state queue enable accepted")),
     ("events", *_each((2, MOST_QUEUES), "reading again asked until told")),
-    ("used", np.int64, (2, MOST_QUEUES)), ("told", np.int64, (2, MOST_QUEUES)),
+    ("used", np.int64, (2, MOST_QUEUES)),
     ("completions", *_queue(2 * MOST_TAGS, 4, 2)), ("closed", *_queue(12, 5, 2)),
     ("opened_runs", *_queue(4 * MOST_QUEUES, 2, 2)), ("accepted", *_queue(64, 3, 2)), ("notices", *_queue(64, 3, 2)),
     ("answers", *_queue(MOST_QUEUES + 2, 3, 2)), ("switches", *_queue(2 * MOST_QUEUES + 4, 3, 2)),

@@ -6,13 +6,14 @@ Every packet has one descriptor in the ring, of its buffer or of a table of two 
 from .compiled import compiled
 from .fetch import pop, push
 from .fifo import drop, first, length, put, ready
+from .packets import note
+from .state import DESCRIPTOR_THERE, FETCH_ISSUED, LINE, TABLES
 
 __all__ = ["judge", "store_tables", "take_descriptors"]
 
 TURN, TAKE, ISSUE = range(3)
 TABLE_ELEMENTS = 2
 TURN_DESCRIPTORS = 16
-TABLES = 5          # first client of the read engine that reads tables
 
 
 @compiled
@@ -33,14 +34,13 @@ def judge(w, d, now):
         x.busy = now + 1 + beats
         return
     good = 0
-    while good < count and _was_there(w, d, q, position + good, w.moments[look, (address + 16 * good) // 64 - line]):
+    while good < count and _was_there(w, d, q, position + good, w.moments[look, (address + 16 * good) // LINE - line]):
         good += 1
     for n in range(good):
         entry = put(w.descriptors[d, q])
         w.descriptors[d, q, entry, 0] = now + 3 + n
-        place = position + n
-        if place < w.p.packets:
-            w.times[d, 1, q * w.p.packets + place], w.times[d, 2, q * w.p.packets + place] = batch[8], batch[9]
+        note(w, d, FETCH_ISSUED, q, position + n, batch[8])
+        note(w, d, DESCRIPTOR_THERE, q, position + n, batch[9])
     if good:
         push(w.turns[d], w.in_turns[d], q, now + 2)
     report = put(w.reports[d])

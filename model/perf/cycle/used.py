@@ -1,16 +1,18 @@
 """Used descriptors and what follows them: `hdl.virtqueue.used`, `event` and `suppress`."""
 
+from model.link import EVENT, REQUEST
+
 from .compiled import compiled
 from .fetch import push
 from .fifo import drop, first, length, put, ready
 from .host import SUPPRESSED, USED
+from .packets import note
+from .state import EVENTS, MSIX, TX, USED_WRITTEN
 
 __all__ = ["ask_events", "build_runs", "collect", "publish", "suppress"]
 
 MERGED = 64         # packets that a used descriptor stands for at most, in order
 RUNS, FLIGHTS, BEATS = 8, 16, 4
-EVENTS = 2          # first client of the read engine that reads event suppression structures
-HEADER = 24
 
 
 @compiled
@@ -59,7 +61,7 @@ def _second(w, d, now):
             x.busy = 0
         return
     opens = run.packets == 0
-    merged = p.in_order and d == 1
+    merged = p.in_order and d == TX
     count = 1 if merged else run.packets + 1
     takes_row = opens or (not merged and run.packets % p.lanes == 0)
     if takes_row and run.rows >= p.run_rows:
@@ -95,7 +97,7 @@ def _close(w, d, now, q):
     row = put(w.closed[d])
     closed = w.closed[d, row]
     closed[0], closed[1], closed[2], closed[3] = now + 1, q, run.position, run.taken_rows
-    closed[4] = 8 if p.in_order and d == 1 else 16 * run.packets - 8
+    closed[4] = 8 if p.in_order and d == TX else 16 * run.packets - 8
     run.packets, run.bytes, run.taken_rows = 0, 0, 0
     x.oldest = now
 
@@ -115,7 +117,7 @@ def build_runs(w, d, now):
     row = put(w.sources[1 + d])
     beat = w.sources[1 + d, row]
     ends = x.beat >= run[3]
-    beat[0], beat[1], beat[2], beat[3] = now + 3, ends, USED, HEADER + run[4]
+    beat[0], beat[1], beat[2], beat[3] = now + 3, ends, USED, REQUEST + run[4]
     beat[4], beat[5], beat[6] = d, run[1], run[2]
     if ends:
         x.beat = 0
@@ -131,11 +133,10 @@ def publish(w, d, now):
         q, until = int(w.accepted[d, row, 1]), int(w.accepted[d, row, 2])
         drop(w.accepted[d])
         w.builders[d].flights -= 1
+        for place in range(w.used[d, q], min(until, w.p.packets)):
+            note(w, d, USED_WRITTEN, q, place, now - 1)
         w.used[d, q] = until
         push(w.published[d], w.in_published[d], q, now + 2)
-        for place in range(w.told[d, q], min(until, w.p.packets)):
-            w.times[d, 7, q * w.p.packets + place] = now - 1
-        w.told[d, q] = until
         row = put(w.notices[d])
         w.notices[d, row, 0], w.notices[d, row, 1], w.notices[d, row, 2] = now, q, until
 
@@ -149,7 +150,7 @@ def ask_events(w, d, now):
         drop(w.answers[d])
         event = w.events[d, q]
         for place in range(event.told, min(event.asked, w.p.packets)):
-            w.times[d, 8, q * w.p.packets + place] = there + w.p.message_delay
+            note(w, d, MSIX, q, place, there + w.p.message_delay)
         event.told, event.reading = event.asked, 0
         if event.again:
             event.again = 0
@@ -187,7 +188,7 @@ def suppress(w, d, now):
             drop(w.switches[d])
             row = put(w.sources[1 + d])
             beat = w.sources[1 + d, row]
-            beat[0], beat[1], beat[2], beat[3] = now + 2, 1, SUPPRESSED, HEADER + 4
+            beat[0], beat[1], beat[2], beat[3] = now + 2, 1, SUPPRESSED, REQUEST + EVENT
             beat[4], beat[5], beat[6] = d, x.queue, x.enable
     elif x.accepted < now:
         row = put(w.switched[d])

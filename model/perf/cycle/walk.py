@@ -1,25 +1,27 @@
 """The walkers: transmit chains become reads of data, frames are put into receive buffers."""
 
+from model.link import REQUEST
+
 from .compiled import compiled
 from .fetch import pop, push
 from .fifo import drop, first, length, put, ready
+from .host import DATA
+from .packets import size_of
+from .state import DATA_READS, HEADER, RX, TX
 
 __all__ = ["emit_reads", "give_receipts", "read_chains", "take_frames", "write_beats"]
 
-RX, TX = 0, 1
-TURN, NEXT, TAKE = range(3)
+TURN, TAKE = range(2)
 TURN_PACKETS, TURN_BYTES = 16, 16384
-DATA = 7            # client of the read engine
 FRAME, CHOOSE, WAIT, SECOND = range(4)
 VERDICTS, WRITES, RECEIPTS = 10, 5, 64
-HEADER = 12
 
 
 @compiled
 def _empty(w, d, q, now):
     """An element of a queue's cache is taken."""
     w.emptied[d, q] += 1
-    if w.emptied[d, q] % max(1, (1 << w.p.batch_level) // 2) == 0:
+    if w.emptied[d, q] % ((1 << w.p.batch_level) // 2) == 0:
         push(w.turns[d], w.in_turns[d], q, now + 3)
 
 
@@ -32,9 +34,6 @@ def read_chains(w, now):
             q = pop(w.walks[TX], w.in_walks[TX])
             if ready(w.chains[TX, q], now):
                 x.queue, x.state, x.packets, x.bytes, x.second = q, TAKE, 0, 0, 0
-    elif x.state == NEXT:
-        if ready(w.chains[TX, x.queue], now):
-            x.state = TAKE
     elif not w.walker.valid:
         _take(w, now)
 
@@ -44,7 +43,7 @@ def _take(w, now):
     x, p, walk = w.reader, w.p, w.walker
     q = x.queue
     place = w.walked[TX, q]
-    size = w.lengths[(place * p.queues + q) % w.p.lengths]
+    size = size_of(w, q, place)
     if p.indirect:
         size = size if x.second else HEADER
     else:
@@ -76,14 +75,14 @@ def _take(w, now):
 def emit_reads(w, now):
     """`WalkTransmit`: elements in pieces, and packets in parts that a transaction may read."""
     x, p = w.walker, w.p
-    if not x.valid or x.valid > now or length(w.commands[DATA]) >= 2:
+    if not x.valid or x.valid > now or length(w.commands[DATA_READS]) >= 2:
         return
     most = (p.part_requests >> 1) * p.read_bytes
     whole = x.left <= most
     piece = x.left if whole else most
     needed = max(1, -(-((x.offset % p.read_bytes) + piece) // p.read_bytes)) if whole else (p.part_requests >> 1) + 1
-    row = put(w.commands[DATA])
-    command = w.commands[DATA, row]
+    row = put(w.commands[DATA_READS])
+    command = w.commands[DATA_READS, row]
     command[0], command[1], command[2], command[3] = now + 2, x.queue, x.offset, piece
     command[4], command[5], command[6] = x.place, 0, 0       # command[5]: ends a transaction; 1 with, 2 without more
     if x.asked + needed > p.part_requests - 1:
@@ -109,7 +108,6 @@ def take_frames(w, now):
             row = first(w.frames)
             x.queue, x.place = int(w.frames[row, 1]), int(w.frames[row, 2])
             drop(w.frames)
-            w.known[x.queue] -= 1
             # Counted as they become known, which may be later than they were given to the wire.
             x.follows = _another_known(w, x.queue, now)
             x.state = CHOOSE
@@ -123,10 +121,9 @@ def take_frames(w, now):
     if x.state == CHOOSE and not ready(w.chains[RX, q], now - 1):
         x.state = WAIT
         return
-    if (length(w.writes) >= WRITES or w.s.verdicts >= VERDICTS
-            or length(w.receipts) >= RECEIPTS):
+    if length(w.writes) >= WRITES or w.s.verdicts >= VERDICTS or length(w.receipts) >= RECEIPTS:
         return
-    size = w.lengths[(x.place * p.queues + q) % w.p.lengths]
+    size = size_of(w, q, x.place)
     if x.state == CHOOSE:
         w.s.verdicts += 1
     last = not p.indirect or x.state == SECOND
@@ -151,8 +148,6 @@ def take_frames(w, now):
 @compiled
 def _another_known(w, q, now):
     """Whether another frame of the queue is offered behind the one at hand."""
-    if w.known[q] == 0:
-        return False
     depth = w.frames.shape[0] - 1
     at, left = int(w.frames[0, 0]), length(w.frames)
     while left:
@@ -179,7 +174,7 @@ def write_beats(w, now):
     row = put(w.sources[0])
     beat = w.sources[0, row]
     ends = s.write_left == 0
-    beat[0], beat[1], beat[2], beat[3] = now + 1, ends, 0, 24 + 4 * -(-s.write_bytes // 4)
+    beat[0], beat[1], beat[2], beat[3] = now + 1, ends, DATA, REQUEST + 4 * -(-s.write_bytes // 4)
     beat[4], beat[5], beat[6] = 0, command[1], -1
     if not ends:
         return

@@ -10,7 +10,7 @@ from .host import post_doorbell
 from .packets import note, size_of
 from .state import DOORBELL, FIRST_BEAT, LAST_BEAT, OFFERED, RX, SEEN, TX
 
-__all__ = ["PARSED", "feed", "frame_left", "run", "send_frames", "transmit"]
+__all__ = ["PARSED", "feed", "frame_left", "pace", "run", "send_frames", "transmit"]
 
 PARSED = 128        # bytes of a frame after which its headers are known; a shorter one waits for them
 
@@ -31,7 +31,7 @@ def run(w, now):
                 _seen(w, now, TX, q)
                 transmit(w, now, q)
     if p.paced and s.loaded and now >= s.due:
-        _pace(w, now)
+        pace(w, now)
 
 
 @compiled
@@ -133,7 +133,7 @@ def _moment(w, burst, q):
 
 
 @compiled
-def _pace(w, now):
+def pace(w, now):
     """Bursts that are due, of each queue at a time of its own; or packets of a capture, one by one."""
     s, p = w.s, w.p
     following = 1e18
@@ -167,7 +167,8 @@ def send_frames(w, now):
         size = size_of(w, q, place)
         beats = -(-size // p.beat)
         s.wire_last = now + beats
-        s.offer_at = max(s.offer_at + 1, s.wire_last + p.offer_delay + (p.parse_delay if size <= PARSED else 0))
+        known = now + min(beats, -(-PARSED // p.beat)) + p.parse_delay
+        s.offer_at = max(s.offer_at + 1, max(s.wire_last, known) + p.offer_delay)
         frame = put(w.frames)
         w.frames[frame, 0], w.frames[frame, 1], w.frames[frame, 2] = s.offer_at, q, place
         note(w, RX, FIRST_BEAT, q, place, now + 1)

@@ -5,31 +5,14 @@ Positions and slots are counted on and on, so that nothing wraps: a place in the
 
 from .compiled import compiled
 from .fifo import drop, first, length, put, ready
+from .runs import enter, pop, push
 
-__all__ = ["fetch", "pop", "push"]
+__all__ = ["fetch"]
 
 EVENT, CUT, ISSUE = range(3)
 REPORT, BELL, SWITCHED, ROOM = range(4)
 LEAST = 2           # log2 of the descriptors that a queue begins with: those of a line
 STREAK = 3
-
-
-@compiled
-def push(run, waits, q, cycle):
-    """Queue `q` into a run queue, unless it stands there."""
-    if not waits[q]:
-        waits[q] = 1
-        row = put(run)
-        run[row, 0], run[row, 1] = cycle, q
-
-
-@compiled
-def pop(run, waits):
-    """The first queue out of a run queue."""
-    q = int(run[first(run), 1])
-    waits[q] = 0
-    drop(run)
-    return q
 
 
 @compiled
@@ -42,8 +25,8 @@ def fetch(w, d, now):
     free_port = w.commands[d, 0, 1] == 0
     waiting = ready(w.looks[d], now)
     applied = False
-    yields = x.yields
-    x.yields = 0
+    yields, woken = x.yields, x.woken
+    x.yields, x.woken = 0, 0
     if x.state == EVENT:
         if x.pending and not yields:
             applied = True
@@ -62,14 +45,18 @@ def fetch(w, d, now):
     else:
         _decide(w, d, now)
         x.state = EVENT
-        x.yields = x.event_last and waiting and w.commands[d, 0, 1] == 0
+        x.yields = x.event_last and waiting and free_port
+    if woken:
+        push(w.looks[d], w.in_looks[d], woken - 1, now + 1)
     _hold_event(w, d, now, applied)
+    enter(w.published_pulses[d], w.published[d], w.in_published[d], now)
+    enter(w.spaces_pulses[d], w.spaces[d], w.in_spaces[d], now)
 
 
 @compiled
 def _anything(w, d):
     """Whether something waits to be looked at."""
-    return (length(w.looks[d]) or length(w.reports[d]) or length(w.published[d]) or length(w.spaces[d])
+    return (w.fetchers[d].woken or length(w.published_pulses[d]) or length(w.spaces_pulses[d]) or length(w.looks[d]) or length(w.reports[d]) or length(w.published[d]) or length(w.spaces[d])
             or length(w.bells[d]) or length(w.switched[d]))
 
 
@@ -142,7 +129,8 @@ def _react(w, d, now, may_start):
             _size(w, d, q)
             x.state = CUT
         else:
-            push(w.looks[d], w.in_looks[d], q, now + 2)
+            # In the next cycle, when no decision ends.
+            x.woken = q + 1
 
 
 @compiled

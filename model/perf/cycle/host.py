@@ -104,9 +104,9 @@ def _serve(w, arrival, start, tag):
         settled = p.after_write_least + (p.after_write_most - p.after_write_least) * draw(w.latencies)
         trip += max(0.0, settled - since)
     due = max(start + trip, arrival + 1)
-    at = 0
-    while at < read.length:
-        stop = min(read.length, at + p.max_payload - (read.address + at) % p.max_payload)
+    at, length = 0, 4 * -(-read.length // 4)       # whole DWs
+    while at < length:
+        stop = min(length, at + p.max_payload - (read.address + at) % p.max_payload)
         when = due + max(0, stop - LINE) * p.per_byte
         begin, end = read.address + at, read.address + stop
         if read.client < EVENTS:
@@ -114,7 +114,7 @@ def _serve(w, arrival, start, tag):
                 w.moments[read.look, line - read.first_line] = arrival + draw(w.moment_draws) * (when - 1 - arrival)
         else:
             skip(w.moment_draws, (end - 1) // LINE + 1 - begin // LINE)
-        _due(w, when, tag, stop - at, stop == read.length)
+        _due(w, when, tag, stop - at, stop == length)
         at = stop
 
 
@@ -132,7 +132,7 @@ def _due(w, when, tag, size, last):
         heap[at] = heap[above]
         at = above
     part = heap[at]
-    part.when, part.sequence, part.tag, part.size, part.last = when, sequence, tag, size, last
+    part.when, part.sequence, part.tag, part.bytes, part.last = when, sequence, tag, size, last
 
 
 @compiled
@@ -188,9 +188,9 @@ def _send_downstream(w, now):
             drop(w.requests)
         else:
             part = w.parts[0]
-            size = COMPLETION + 4 * -(-part.size // 4)
+            size = COMPLETION + 4 * -(-part.bytes // 4)
             row = put(w.rc)
-            w.rc[row, 1], w.rc[row, 2], w.rc[row, 3] = part.tag, part.size, part.last
+            w.rc[row, 1], w.rc[row, 2], w.rc[row, 3] = part.tag, part.bytes, part.last
             s.rc_bytes += size
             _pop(w)
         s.down_free = max(earliest, s.down_free) + size / p.link

@@ -10,17 +10,26 @@ from .state import DATA_ISSUED, RX
 
 __all__ = ["merge"]
 
-SOURCES, PIPE = 4, 3    # three posted ones and reads; beats inside
+SOURCES = 4     # three posted ones and reads
+SLICE = 2       # entries of a register slice; it takes another one if it was not full at the cycle's beginning
 
 
 @compiled
 def merge(w, now):
     """`RequestMux`: whole TLPs in turn, a beat a cycle."""
     s = w.s
-    if s.open and ready(w.pipe, now):
+    s.requests_held = length(w.requested)
+    for n in range(SOURCES - 1):
+        w.beats_held[n] = length(w.sources[n])
+    # A register slice, and before it one register.
+    sliced = length(w.pipe) - s.taken
+    moves = sliced < SLICE
+    if s.open and sliced:
         _pass(w, now)
-    if length(w.pipe) >= PIPE:
+    if s.taken and not moves:
         return
+    before = s.taken
+    s.taken = 0
     source = s.last_source
     if s.locked:
         if not ready(w.sources[source], now):
@@ -34,13 +43,13 @@ def merge(w, now):
                 break
         if not found:
             return
-    _grant(w, now, source)
+    _grant(w, now, source, not before and moves)
 
 
 @compiled
-def _grant(w, now, source):
+def _grant(w, now, source, straight):
     s = w.s
-    alone = not s.locked and length(w.pipe) == 0
+    alone = not s.locked and straight
     for other in range(SOURCES - 1):
         alone = alone and (other == source or not ready(w.sources[other], now))
     row = put(w.pipe)
@@ -55,7 +64,7 @@ def _grant(w, now, source):
         for field in range(1, 7):
             beat[field] = w.sources[source, from_row, field]
         drop(w.sources[source])
-    beat[0] = now + 1 if alone and beat[1] else now + 2
+    s.taken = not (alone and beat[1])
     s.locked = not beat[1]
     s.last_source = source
 

@@ -23,19 +23,20 @@ from .state import (
     TABLES,
     TX,
 )
-from .window import FREE, count_came
+from .window import FREE
 
-__all__ = ["choose", "issue", "retire"]
+__all__ = ["choose", "issue"]
 
 HELD = 2                # requests before what merges them with writes
+PROMPT = 3              # commands in the slice and in the splitter
 DELIVERED = MOST_TAGS   # place of the transaction that is delivered
 
 
 @compiled
-def _arbitrate(w, now):
+def _arbitrate(w, now, held):
     """A command of a client that shares the splitter, in turn."""
     s = w.s
-    if s.commanded == 0 or length(w.prompt) >= 3:
+    if s.commanded == 0 or held >= PROMPT:
         return
     for step in range(1, CLIENTS):
         client = (s.last_client + step) % (CLIENTS - 1)
@@ -54,9 +55,8 @@ def _arbitrate(w, now):
 def issue(w, now):
     """A request gets its tag, one a cycle; data waits for the others, for spare tags and for the window."""
     s, p, window = w.s, w.p, w.window
-    taken = 0
-    counts = False
-    if length(w.requested) < HELD:
+    taken, counts, held = 0, False, length(w.prompt)
+    if s.requests_held < HELD:
         if ready(w.prompt, now):
             if s.free > 0:
                 row = w.prompt[first(w.prompt)]
@@ -71,7 +71,7 @@ def issue(w, now):
                 if command[3] <= 0:
                     drop(w.commands[DATA_READS])
     window.asked = max(0, taken - FREE) if counts else 0
-    _arbitrate(w, now)
+    _arbitrate(w, now, held)
 
 
 @compiled
@@ -94,8 +94,8 @@ def _request(w, now, client, command):
     s.free -= 1
     tag = int(w.free_tags[s.free])
     read = w.tags[tag]
-    read.client, read.address, read.length, read.following = client, address, size, -1
-    read.taken, read.there = now, 0
+    read.client, read.queue, read.address, read.length, read.following = client, q, address, size, -1
+    read.taken, read.there, read.retired, read.watched = now, 0, 0, 0
     read.rows = max(1, -(-size // p.beat))
     # A transaction is open while its client's last command has not ended it.
     begins = w.open_reads[client] < 0
@@ -103,33 +103,22 @@ def _request(w, now, client, command):
     whole = w.reads[head]
     read.head = head
     if begins:
-        whole.client, whole.queue, whole.left, whole.closed = client, q, 0, 0
-        whole.following, whole.issued, whole.there, whole.beats = -1, 0, 0, 0
+        whole.client, whole.queue, whole.issued, whole.there, whole.beats = client, q, 0, 0, 0
         whole.a, whole.b, whole.bytes = int(command[3]), int(command[4]), left
-        whole.address, whole.last = address, tag
-        w.opened[client, q] += 1
-        whole.number = w.opened[client, q]
+        whole.address = address
         if client < EVENTS:
             whole.look = w.looks_made[client] % LOOKS
             w.looks_made[client] += 1
             if client:
                 whole.look += LOOKS
-        if w.newest[client, q] >= 0:
-            w.reads[w.newest[client, q]].following = tag
-        else:
-            w.oldest[client, q] = tag
-        w.newest[client, q] = tag
-    else:
-        w.tags[whole.last].following = tag
-        whole.last = tag
-    whole.left += 1
+    whole.last = tag
     read.look, read.first_line = whole.look, whole.address // LINE
     command[1] += size
     command[2] -= size
     ends = command[2] <= 0 and (client != DATA_READS or command[4] > 0)
     w.open_reads[client] = -1 if ends else head
+    read.ends, s.opening = ends, tag
     if ends:
-        whole.closed = now + 1
         whole.beats = max(1, -(-whole.bytes // p.beat))
         if client == DATA_READS:
             _group(w, whole, command[4] == 2)
@@ -152,73 +141,41 @@ def _group(w, whole, more):
     s.within = more
     whole.group = s.group
     whole.packet_ends = not more
-    w.in_group[s.group] += 1
-
-
-@compiled
-def retire(w, now):
-    """Tags that are over: a completion each, and of those that were never sent one besides."""
-    w.window.came, w.window.told = 0, 0
-    if ready(w.ended, now):
-        tag = int(w.ended[first(w.ended), 1])
-        drop(w.ended)
-        count_came(w, now, tag)
-        _retired(w, now, tag)
-    if ready(w.unsent, now):
-        tag = int(w.unsent[first(w.unsent), 1])
-        drop(w.unsent)
-        _retired(w, now, tag)
-
-
-@compiled
-def _retired(w, now, tag):
-    head = w.tags[tag].head
-    whole = w.reads[head]
-    whole.left -= 1
-    whole.there = max(whole.there, w.tags[tag].there)
-    client, q = whole.client, whole.queue
-    step = 1
-    while w.oldest[client, q] >= 0:
-        at = w.oldest[client, q]
-        oldest = w.reads[at]
-        if oldest.left or not oldest.closed:
-            return
-        w.oldest[client, q] = oldest.following
-        if oldest.following < 0:
-            w.newest[client, q] = -1
-        place = client + (oldest.group if client == DATA_READS else 0)
-        row = put(w.done[place])
-        w.done[place, row, 0], w.done[place, row, 1] = now + step, at
-        w.s.complete += 1
-        step += 1
 
 
 @compiled
 def choose(w, now):
     """The row reader: a row a cycle of one transaction after the other; clients by rank, data by groups."""
+    s = w.s
+    # A group is over once another one has begun and all of it was chosen before this cycle.
+    over = s.newest_group != s.delivered_group and w.in_group[s.delivered_group] == 0
+    _choose(w, now)
+    if over:
+        s.delivered_group = (s.delivered_group + 1) % GROUPS
+
+
+@compiled
+def _choose(w, now):
     s, p = w.s, w.p
     while ready(w.returned, now):
-        row = first(w.returned)
-        w.credit[int(w.returned[row, 1])] += int(w.returned[row, 2])
+        w.credit[int(w.returned[first(w.returned), 1])] += 1
         drop(w.returned)
+    late = 0
     if s.reading >= 0:
         s.rows_left -= 1
+        tag = s.reading_tag
+        last = not s.rows_left and tag == w.reads[DELIVERED].last
+        _pack(w, now, last)
         if s.rows_left:
             return
-        tag = s.reading_tag
-        # Bytes that don't fill a beat wait for the next row; what is left in the end takes a beat of its own.
-        held = s.held + (w.tags[tag].length - 1) % p.beat + 1
-        s.residue = held > p.beat
-        s.held = held - p.beat if s.residue else held
         w.free_tags[s.free] = tag
         s.free += 1
-        following = w.tags[tag].following
-        if following >= 0:
+        if not last:
+            following = w.tags[tag].following
             s.reading_tag, s.rows_left = following, w.tags[following].rows
             return
         _deliver(w, now, w.reads[DELIVERED])
-        s.reading = -1
-    _next_group(w)
+        s.reading, late = -1, s.residue
     if s.complete == 0:
         return
     for client in range(CLIENTS):
@@ -226,51 +183,90 @@ def choose(w, now):
         if ready(w.done[place], now):
             head = int(w.done[place, first(w.done[place]), 1])
             whole = w.reads[head]
-            if client != DATA_READS and (w.credit[client] < whole.beats or not _room(w, client)):
+            if client != DATA_READS and (w.credit[client] < whole.beats or not _room(w, client, now)):
                 continue
-            w.credit[client] -= whole.beats
             if client == DATA_READS:
                 w.in_group[whole.group] -= 1
+            else:
+                w.credit[client] -= whole.beats
             drop(w.done[place])
             s.complete -= 1
             # Its first tag may be another transaction's before its last one is read.
             w.reads[DELIVERED] = whole
-            s.reading, s.reading_tag, s.rows_left, s.held = head, head, w.tags[head].rows, 0
+            s.reading, s.reading_tag, s.rows_left = head, head, w.tags[head].rows
+            s.late, s.held = late, 0
             return
 
 
 @compiled
-def _next_group(w):
-    """Once another group has begun and all of this one is chosen, the next one's turn comes."""
-    s = w.s
-    if s.group != s.delivered_group and w.in_group[s.delivered_group] == 0:
-        s.delivered_group = (s.delivered_group + 1) % GROUPS
+def _pack(w, now, last):
+    """`Packer`: bytes of a row that don't fill a beat wait for the next row, and so do all of them where what is left
+    of the transaction before takes the first beat's place; what is left in the end takes a beat of its own."""
+    s, p = w.s, w.p
+    row_ends = s.rows_left == 0
+    total = s.held + ((w.tags[s.reading_tag].length - 1) % p.beat + 1 if row_ends else p.beat)
+    late, s.late, s.residue = s.late, 0, 0
+    s.held = total
+    if total > p.beat:
+        _give(w, now)
+        s.held, s.residue = total - p.beat, last
+    elif last:
+        s.residue = late
+    elif total == p.beat and not row_ends and not late:
+        _give(w, now)
+        s.held = 0
+    if last:
+        _give(w, now + s.residue)
 
 
 @compiled
-def _room(w, client):
+def _give(w, now):
+    """A beat of descriptors or of an event suppression structure: where it is stored, and that its client has it."""
+    client = w.reads[DELIVERED].client
+    if client == DATA_READS:
+        return
+    row = put(w.returned)
+    w.returned[row, 0], w.returned[row, 1] = now + 5, client
+    if client < EVENTS:
+        w.stored[client, put(w.stored[client]), 0] = now + 4
+    elif client >= TABLES:
+        place = client - TABLES + 2
+        w.stored[place, put(w.stored[place]), 0] = now + 4
+
+
+@compiled
+def _room(w, client, now):
+    """`Narrow`: two whole batches have room."""
     p = w.p
     if client < EVENTS:
-        return w.judges[client].level <= 2 * (-(-(1 << p.batch_level) // p.lanes))
+        return _level(w, client, w.judges[client], now) <= 2 * (-(-(1 << p.batch_level) // p.lanes))
     if client >= TABLES:
-        return w.stores[client - TABLES].level <= 2 * (-(-p.read_bytes // 16 // p.lanes))
+        return _level(w, client - TABLES + 2, w.stores[client - TABLES], now) <= 2 * (-(-p.read_bytes // 16 // p.lanes))
     return True
+
+
+@compiled
+def _level(w, place, x, now):
+    """Beats that are stored in this cycle."""
+    while ready(w.stored[place], now):
+        x.level += 1
+        drop(w.stored[place])
+    while ready(w.passed[place], now):
+        x.level -= 1
+        drop(w.passed[place])
+    return x.level
 
 
 @compiled
 def _deliver(w, now, whole):
     """The last row of a transaction is read: when its client has it."""
-    p = w.p
     client, q, cycle = whole.client, whole.queue, now + 3 + w.s.residue
-    row = put(w.returned)
-    w.returned[row, 0], w.returned[row, 1], w.returned[row, 2] = cycle + 2, client, whole.beats
     if client < EVENTS:
         row = put(w.batches[client])
         batch = w.batches[client, row]
         batch[0], batch[1], batch[2], batch[3], batch[4] = cycle, q, whole.a, whole.bytes // 16, whole.b
         batch[5], batch[6], batch[7] = whole.look, whole.address // LINE, whole.address
         batch[8], batch[9] = whole.issued, whole.there
-        w.judges[client].level += -(-whole.bytes // 16 // p.lanes)
     elif client < TABLES:
         row = put(w.answers[client - EVENTS])
         w.answers[client - EVENTS, row, 0], w.answers[client - EVENTS, row, 1] = cycle, q
@@ -278,13 +274,12 @@ def _deliver(w, now, whole):
     elif client < DATA_READS:
         row = put(w.tables[client - TABLES])
         w.tables[client - TABLES, row, 0], w.tables[client - TABLES, row, 1] = cycle, q
-        w.stores[client - TABLES].level += 1
     else:
-        _data(w, cycle, whole)
+        _data(w, cycle, whole, w.tails[client, q] != whole.last)
 
 
 @compiled
-def _data(w, cycle, whole):
+def _data(w, cycle, whole, behind):
     """A transaction of data is there; with the last one of a packet its frame may leave, and its buffer is used."""
     s, p = w.s, w.p
     q, place = whole.queue, whole.a
@@ -303,5 +298,4 @@ def _data(w, cycle, whole):
     w.leaving[row, 0], w.leaving[row, 1] = s.eth_last, q
     row = put(w.completions[TX])
     w.completions[TX, row, 0], w.completions[TX, row, 1] = cycle + 2, q
-    # Whether another transaction of its queue has been begun since.
-    w.completions[TX, row, 2], w.completions[TX, row, 3] = 0, w.opened[DATA_READS, q] > whole.number
+    w.completions[TX, row, 2], w.completions[TX, row, 3] = 0, behind

@@ -6,17 +6,19 @@ from model.perf.parameters import ParameterError
 
 from .compiled import compiled
 from .draws import state_of
-from .driver import feed, frame_left, run, send_frames, transmit
+from .driver import feed, frame_left, pace, run, send_frames, transmit
 from .fetch import fetch
 from .host import advance, answer, post_doorbell
 from .merge import merge
-from .reads import choose, issue, retire
+from .order import append, retire
+from .reads import choose, issue
 from .rest import following
 from .state import MOST_PACKETS, STAGE_NAMES, WORLD
 from .supply import judge, store_tables, take_descriptors
 from .used import ask_events, build_runs, collect, publish, suppress
-from .walk import emit_reads, give_receipts, read_chains, take_frames, write_beats
+from .walk import emit_reads, give_receipts, read_chains, take_frames
 from .window import LEAST, LONG, SLACK, count_window
+from .write import write_beats
 
 __all__ = ["follow"]
 
@@ -39,12 +41,12 @@ def _cycle(w, now):
     retire(w, now)
     for d in range(2):
         if (d == 0 and (p.rx or not w.s.loaded)) or (d == 1 and p.tx):
-            publish(w, d, now)
-            ask_events(w, d, now)
             collect(w, d, now)
             build_runs(w, d, now)
             suppress(w, d, now)
             fetch(w, d, now)
+            publish(w, d, now)
+            ask_events(w, d, now)
             judge(w, d, now)
     # Who takes goes before who gives, so that a full register can be filled again.
     issue(w, now)
@@ -61,6 +63,7 @@ def _cycle(w, now):
         emit_reads(w, now)
         read_chains(w, now)
     choose(w, now)
+    append(w)
     count_window(w, now)
     run(w, now)
 
@@ -91,6 +94,7 @@ def _load(w, now, packets, until):
         s.due = now
         for q in range(p.queues):
             w.due[q] += now
+        pace(w, now)
     else:
         if p.tx:
             for q in range(p.queues):
@@ -216,4 +220,4 @@ def _rest(w, scenario):
     w["lengths"][:len(pattern.lengths)] = pattern.lengths
     w["latencies"][:], w["moment_draws"][:] = state_of(scenario.seed), state_of(scenario.seed ^ MOMENTS)
     w["free_tags"][:card.tags] = np.arange(card.tags)
-    w["oldest"][:], w["newest"][:] = -1, -1
+    w["s"]["opening"] = w["s"]["opened"] = -1

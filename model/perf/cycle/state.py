@@ -31,7 +31,7 @@ MOST_LENGTHS = 1 << 14
 MOST_FRAMES = 1 << 14
 MOST_PACKETS = 1 << 17       # of each direction, whose times are kept
 CLIENTS, GROUPS = 8, 4
-RUN_QUEUES = "looks", "published", "spaces", "turns", "walks"
+RUN_QUEUES = "looks", "published", "spaces", "turns", "rooms", "walks"
 LOOKS, LINES = 2 * MOST_TAGS + 256, 12      # fetches that are remembered, and lines of memory that each touches
 
 
@@ -56,14 +56,14 @@ PARAMETERS = _numbers(
     "link cycle_ns per_byte after_write_least after_write_most gap span")
 REGISTERS = _numbers(
     "open open_np parts sequence rc_bytes wakes loaded next_fed wire_last cq_last rc_last offer_at eth_last verdicts "
-    "write_left write_bytes free last_client group alone within delivered_group reading reading_tag rows_left "
-    "held residue commanded complete "
+    "free last_client group alone within delivered_group reading reading_tag rows_left "
+    "held late residue commanded complete opening opened newest_group walking here told taken requests_held "
     "last_source locked",
     "up_free down_free last_write cq_blocked rc_blocked due begin")
 HOST = [
     ("times", np.float64, (2, len(STAGE_NAMES), MOST_PACKETS)),
     ("latencies", np.int64, STATE), ("moment_draws", np.int64, STATE),
-    ("logs", np.float64, 6), ("parts", *_each(4 * MOST_TAGS, "sequence tag size last", "when")),
+    ("logs", np.float64, 6), ("parts", *_each(4 * MOST_TAGS, "sequence tag bytes last", "when")),
     ("arrivals", *_queue(128, 6)), ("waiting", *_queue(128, 2)), ("waiting_np", *_queue(128, 2)),
     ("requests", *_queue(8192, 4)), ("cq", *_queue(32, 4)), ("rc", *_queue(512, 4)),
     ("moments", np.float64, (2 * LOOKS, LINES)), ("wire", *_queue(MOST_FRAMES, 3)), ("leaving", *_queue(8192, 2)),
@@ -78,35 +78,40 @@ DRIVER = [
 READ_ENGINE = [
     ("window", _numbers("open under_way probe limit left got least fastest number came asked trip told came_before "
                         "asked_before trip_before told_before")),
-    ("tags", *_each(MOST_TAGS, "client address length following rows head look first_line taken there")),
-    ("reads", *_each(MOST_TAGS + 1, "client queue left closed following issued there beats a b bytes address "
-                                    "last look number group packet_ends")),
-    ("free_tags", np.int64, MOST_TAGS), ("in_group", np.int64, GROUPS), ("looks_made", np.int64, 2),
+    ("tags", *_each(MOST_TAGS, "client queue address length following rows head ends retired watched look first_line "
+                                "taken there")),
+    ("reads", *_each(MOST_TAGS + 1, "client queue issued there beats a b bytes address last look group packet_ends")),
+    ("free_tags", np.int64, MOST_TAGS), ("in_group", np.int64, GROUPS), ("beats_held", np.int64, 3), ("looks_made", np.int64, 2),
     ("open_reads", np.int64, CLIENTS), ("credit", np.int64, CLIENTS),
-    *((name, np.int64, (CLIENTS, MOST_QUEUES)) for name in ("oldest", "newest", "opened")),
+    *((name, np.int64, (CLIENTS, MOST_QUEUES)) for name in ("tails", "cursors")),
+    ("waiting_cursors", *_queue(MOST_TAGS, 2)),
     ("commands", *_queue(4, 7, CLIENTS)), ("prompt", *_queue(4, 8)), ("requested", *_queue(4, 2)),
     ("ended", *_queue(MOST_TAGS, 2)), ("unsent", *_queue(MOST_TAGS, 2)),
-    ("done", *_queue(MOST_TAGS, 2, CLIENTS + GROUPS - 1)), ("returned", *_queue(MOST_TAGS, 3)),
+    ("done", *_queue(MOST_TAGS, 2, CLIENTS + GROUPS - 1)), ("returned", *_queue(2 * MOST_TAGS, 2)), ("stored", *_queue(1024, 2, 4)), ("passed", *_queue(1024, 2, 4)),
     ("sources", *_queue(8, 7, 3)), ("pipe", *_queue(4, 7)), ("writes", *_queue(8, 5)), ("sent", *_queue(128, 2)),
 ]
 SUPPLY = [
-    ("fetchers", *_each(2, "state pending yields event_last room_first room_last kind event_queue full position count "
+    ("fetchers", *_each(2, "state pending yields woken event_last room_first room_last kind event_queue full position count "
                            "enable told queue aligned cut to_end window filled ahead")),
     ("fetching", *_each((2, MOST_QUEUES), "position epoch kick active blocked under_way level streak suppressed asked "
                                           "telling told")),
-    ("judges", *_each(2, "busy level")), ("stores", *_each(2, "busy level")),
-    ("takers", *_each(2, "state due due_at next queue turn free")),
+    ("judges", *_each(2, "busy level free")), ("stores", *_each(2, "busy level free")),
+    ("takers", *_each(2, "state due next queue turn free waits waiting")),
     *((name, np.int64, (2, MOST_QUEUES)) for name in ("taken", "reserved", "emptied", "walked", "epochs")),
     ("bells", *_queue(8192, 3, 2)), ("reports", *_queue(64, 5, 2)), ("batches", *_queue(128, 10, 2)),
     ("tables", *_queue(128, 2, 2)),
     ("descriptors", *_queue(MOST_ENTRIES + 64, 2, 2, MOST_QUEUES)),
     ("chains", *_queue(MOST_ENTRIES, 2, 2, MOST_QUEUES)),
     *((name, *_queue(MOST_QUEUES + 1, 2, 2)) for name in RUN_QUEUES),
+    *((f"{name}_pulses", *_queue(256, 2, 2)) for name in RUN_QUEUES),
     *((f"in_{name}", np.int64, (2, MOST_QUEUES)) for name in RUN_QUEUES),
 ]
 WALKERS = [
     ("reader", _numbers("state queue packets bytes second")),
     ("walker", _numbers("valid queue place left last offset asked")),
+    ("writer", _numbers("held busy left queue place request request_left request_bytes request_queue request_place plan "
+                        "plan_ends plan_bytes plan_queue plan_place merged merged_ends merged_bytes merged_queue "
+                        "merged_place")),
     ("filler", _numbers("state queue place follows")),
     ("frames", *_queue(MOST_FRAMES, 3)), ("receipts", *_queue(68, 4)),
     ("inside", np.int64, MOST_QUEUES),

@@ -4,16 +4,22 @@ Every packet has one descriptor in the ring, of its buffer or of a table of two 
 """
 
 from .compiled import compiled
-from .fetch import pop, push
 from .fifo import drop, first, length, put, ready
 from .packets import note
-from .state import DESCRIPTOR_THERE, FETCH_ISSUED, LINE, TABLES
+from .runs import enter, pop, pulse, push
+from .state import DESCRIPTOR_THERE, FETCH_ISSUED, LINE, TABLES, TX
 
 __all__ = ["judge", "store_tables", "take_descriptors"]
 
-TURN, TAKE, ISSUE = range(3)
+TURN, TAKE, ISSUE, AGAIN = range(4)
 TABLE_ELEMENTS = 2
 TURN_DESCRIPTORS = 16
+
+
+@compiled
+def _passes(w, place, cycle):
+    """A beat is at hand from the cycle after `cycle` on, and stored no more."""
+    w.passed[place, put(w.passed[place]), 0] = cycle + 1
 
 
 @compiled
@@ -27,11 +33,14 @@ def judge(w, d, now):
     batch = w.batches[d, row]
     q, position, count, epoch = int(batch[1]), int(batch[2]), int(batch[3]), int(batch[4])
     look, line, address = int(batch[5]), int(batch[6]), int(batch[7])
-    drop(w.batches[d])
     beats = -(-count // p.lanes)
-    x.level -= beats
+    _passes(w, d, max(int(batch[0]) - (beats - 1), x.free))
+    drop(w.batches[d])
     if epoch != w.epochs[d, q]:
         x.busy = now + 1 + beats
+        x.free = now + beats
+        for beat in range(1, beats):
+            _passes(w, d, now + beat)
         return
     good = 0
     while good < count and _was_there(w, d, q, position + good, w.moments[look, (address + 16 * good) // LINE - line]):
@@ -39,20 +48,26 @@ def judge(w, d, now):
     for n in range(good):
         entry = put(w.descriptors[d, q])
         w.descriptors[d, q, entry, 0] = now + 3 + n
+        pulse(w.turns_pulses[d], now + 2 + n, q)
         note(w, d, FETCH_ISSUED, q, position + n, batch[8])
         note(w, d, DESCRIPTOR_THERE, q, position + n, batch[9])
-    if good:
-        push(w.turns[d], w.in_turns[d], q, now + 2)
     report = put(w.reports[d])
     w.reports[d, report, 1], w.reports[d, report, 2] = q, good == count
     w.reports[d, report, 3], w.reports[d, report, 4] = position + good, good
+    for beat in range(1, beats):
+        if beat * p.lanes <= good:
+            _passes(w, d, now + beat * p.lanes)
+        else:
+            _passes(w, d, now + 2 + good + beat - good // p.lanes)
     if good == count:
         x.busy = now + 2 + count
+        x.free = now + count
         w.reports[d, report, 0] = now + 2 + count
     else:
         w.reports[d, report, 0] = now + 3 + good
         w.epochs[d, q] += 1
         x.busy = now + 3 + good + beats - good // p.lanes
+        x.free = x.busy - 1
 
 
 @compiled
@@ -64,21 +79,54 @@ def _was_there(w, d, q, position, moment):
 
 @compiled
 def take_descriptors(w, d, now):
-    """Queues take turns: direct descriptors are copied, one a cycle; for a table a read is issued, 2 cycles each."""
+    """`TableTake`: queues take turns: direct descriptors are copied, one a cycle; for a table a read is issued, 2
+    cycles each."""
     x = w.takers[d]
+    if (x.state == TURN and not x.due and not x.waits and not length(w.turns_pulses[d]) and not length(w.turns[d])
+            and not length(w.rooms[d]) and not length(w.rooms_pulses[d])):
+        return
+    due, again, free = x.due, False, not x.waits or not ready(w.turns_pulses[d], now)
     if x.state == TURN:
-        if x.due and x.due_at <= now:
-            x.due = 0
-            if ready(w.descriptors[d, x.next], now):
-                x.queue, x.turn, x.state = x.next, 0, TAKE
-                x.free = w.emptied[d, x.queue] + w.p.elements - w.reserved[d, x.queue]
+        if due and ready(w.descriptors[d, x.next], now):
+            x.queue, x.turn, x.state = x.next, 0, TAKE
+            x.free = w.emptied[d, x.queue] + w.p.elements - w.reserved[d, x.queue]
+        x.due = 0
     elif x.state == TAKE:
         _take(w, d, now)
-    else:
+    elif x.state == ISSUE:
         _issue(w, d, now)
-    if not x.due and ready(w.turns[d], now):
-        x.next = pop(w.turns[d], w.in_turns[d])
-        x.due, x.due_at = 1, now + 1
+    else:
+        again = True
+        x.state = TURN if free else TAKE
+    _turns(w, d, now, due, again, free)
+
+
+@compiled
+def _turns(w, d, now, due, again, free):
+    """`TableTurns`: whose turn is next. What comes while nothing stands before it passes straight on."""
+    x = w.takers[d]
+    pulses, run, waits = w.turns_pulses[d], w.turns[d], w.in_turns[d]
+    arrived = ready(pulses, now)
+    q = -1
+    if arrived:
+        q = int(pulses[first(pulses), 1])
+        drop(pulses)
+    elif x.waits:
+        q = x.waiting
+    if not due:
+        if length(run):
+            x.due, x.next = 1, pop(run, waits)
+        elif q >= 0:
+            x.due, x.next, q = 1, q, -1
+    if q >= 0:
+        push(run, waits, q, now + 1)
+    if free:
+        x.waits = 0
+        if again:
+            x.waits, x.waiting = 1, x.queue
+        elif length(w.rooms[d]):
+            x.waits, x.waiting = 1, pop(w.rooms[d], w.in_rooms[d])
+    enter(w.rooms_pulses[d], w.rooms[d], w.in_rooms[d], now)
 
 
 @compiled
@@ -123,14 +171,11 @@ def _go_on(w, d, now):
     w.taken[d, q] += 1
     x.turn += 1
     if w.taken[d, q] % (1 << p.batch_level) == 0:
-        push(w.spaces[d], w.in_spaces[d], q, now + 2)
+        pulse(w.spaces_pulses[d], now + 1, q)
     if not ready(w.descriptors[d, q], now):
         x.state = TURN
-        if length(w.descriptors[d, q]):     # it comes, and then there is another turn
-            push(w.turns[d], w.in_turns[d], q, int(w.descriptors[d, q, first(w.descriptors[d, q]), 0]) - 1)
-    elif x.turn == TURN_DESCRIPTORS:
-        x.state = TURN
-        push(w.turns[d], w.in_turns[d], q, now + 2)
+    elif x.turn % TURN_DESCRIPTORS == 0:
+        x.state = AGAIN
     else:
         x.state = TAKE
 
@@ -139,20 +184,26 @@ def _go_on(w, d, now):
 def _element(w, d, q, cycle):
     """A whole chain is there for the walker."""
     w.chains[d, q, put(w.chains[d, q]), 0] = cycle
-    push(w.walks[d], w.in_walks[d], q, cycle)
+    if d == TX:
+        pulse(w.walks_pulses[d], cycle - 1, q)
 
 
 @compiled
 def store_tables(w, d, now):
     """The elements of a table that has come, one a cycle."""
-    x = w.stores[d]
+    x, p = w.stores[d], w.p
     if now < x.busy or not ready(w.tables[d], now):
         return
     row = first(w.tables[d])
     q = int(w.tables[d, row, 1])
+    beats = -(-TABLE_ELEMENTS // p.lanes)
+    came = int(w.tables[d, row, 0])
+    _passes(w, 2 + d, max(came - (beats - 1), x.free))
     drop(w.tables[d])
-    x.level -= 1
     # Its first element is at hand a cycle after it came, unless others were before it.
-    begin = now + 1 if x.busy < now else now
+    begin = max(came + 1, x.busy)
+    if beats > 1:
+        _passes(w, 2 + d, begin)
     x.busy = begin + TABLE_ELEMENTS
+    x.free = x.busy - 1
     _element(w, d, q, begin + TABLE_ELEMENTS + 1)

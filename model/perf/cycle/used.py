@@ -3,10 +3,10 @@
 from model.link import EVENT, REQUEST
 
 from .compiled import compiled
-from .fetch import push
 from .fifo import drop, first, length, put, ready
 from .host import SUPPRESSED, USED
 from .packets import note
+from .runs import pulse
 from .state import EVENTS, MSIX, TX, USED_WRITTEN
 
 __all__ = ["ask_events", "build_runs", "collect", "publish", "suppress"]
@@ -106,7 +106,7 @@ def _close(w, d, now, q):
 def build_runs(w, d, now):
     """`RunBuilder`: a row, and so a beat, a cycle."""
     x = w.builders[d]
-    if not ready(w.closed[d], now) or length(w.sources[1 + d]) >= BEATS:
+    if not ready(w.closed[d], now) or w.beats_held[1 + d] >= BEATS:
         return
     run = w.closed[d, first(w.closed[d])]
     if x.beat == 0:
@@ -136,7 +136,7 @@ def publish(w, d, now):
         for place in range(w.used[d, q], min(until, w.p.packets)):
             note(w, d, USED_WRITTEN, q, place, now - 1)
         w.used[d, q] = until
-        push(w.published[d], w.in_published[d], q, now + 2)
+        pulse(w.published_pulses[d], now + 1, q)
         row = put(w.notices[d])
         w.notices[d, row, 0], w.notices[d, row, 1], w.notices[d, row, 2] = now, q, until
 
@@ -181,7 +181,7 @@ def suppress(w, d, now):
     """`Suppress`: one change of the device's event suppression structure after the other."""
     x = w.suppressors[d]
     if x.state == 0:
-        if ready(w.switches[d], now) and length(w.sources[1 + d]) < BEATS and w.builders[d].beat == 0:
+        if ready(w.switches[d], now) and w.beats_held[1 + d] < BEATS and w.builders[d].beat == 0:
             row = first(w.switches[d])
             x.queue, x.enable = int(w.switches[d, row, 1]), int(w.switches[d, row, 2])
             x.state, x.accepted = 1, 1 << 60

@@ -1,20 +1,17 @@
 """The walkers: transmit chains become reads of data, frames are put into receive buffers."""
 
-from model.link import REQUEST
-
 from .compiled import compiled
-from .fetch import pop, push
 from .fifo import drop, first, length, put, ready
-from .host import DATA
 from .packets import size_of
+from .runs import enter, pop, pulse, push
 from .state import DATA_READS, HEADER, RX, TX
 
-__all__ = ["emit_reads", "give_receipts", "read_chains", "take_frames", "write_beats"]
+__all__ = ["emit_reads", "give_receipts", "read_chains", "take_frames"]
 
 TURN, TAKE = range(2)
 TURN_PACKETS, TURN_BYTES = 16, 16384
 FRAME, CHOOSE, WAIT, SECOND = range(4)
-VERDICTS, WRITES, RECEIPTS = 10, 5, 64
+VERDICTS, WRITES, RECEIPTS = 10, 2, 64
 
 
 @compiled
@@ -22,7 +19,7 @@ def _empty(w, d, q, now):
     """An element of a queue's cache is taken."""
     w.emptied[d, q] += 1
     if w.emptied[d, q] % ((1 << w.p.batch_level) // 2) == 0:
-        push(w.turns[d], w.in_turns[d], q, now + 3)
+        pulse(w.rooms_pulses[d], now + 1, q)
 
 
 @compiled
@@ -36,6 +33,7 @@ def read_chains(w, now):
                 x.queue, x.state, x.packets, x.bytes, x.second = q, TAKE, 0, 0, 0
     elif not w.walker.valid:
         _take(w, now)
+    enter(w.walks_pulses[TX], w.walks[TX], w.in_walks[TX], now)
 
 
 @compiled
@@ -64,9 +62,8 @@ def _take(w, now):
     follows = ready(w.chains[TX, q], now)
     if not follows:
         x.state = TURN
-        if length(w.chains[TX, q]):
-            push(w.walks[TX], w.in_walks[TX], q, int(w.chains[TX, q, first(w.chains[TX, q]), 0]))
-    elif x.packets >= TURN_PACKETS or heavy:
+    elif (x.packets >= TURN_PACKETS or heavy) and not ready(w.walks_pulses[TX], now):
+        # Just then a chain arrives: the turn goes on for one more.
         push(w.walks[TX], w.in_walks[TX], q, now + 1)
         x.state = TURN
 
@@ -121,7 +118,7 @@ def take_frames(w, now):
     if x.state == CHOOSE and not ready(w.chains[RX, q], now - 1):
         x.state = WAIT
         return
-    if length(w.writes) >= WRITES or w.s.verdicts >= VERDICTS or length(w.receipts) >= RECEIPTS:
+    if w.writer.held >= WRITES or w.s.verdicts >= VERDICTS or length(w.receipts) >= RECEIPTS:
         return
     size = size_of(w, q, x.place)
     if x.state == CHOOSE:
@@ -131,7 +128,7 @@ def take_frames(w, now):
     if p.indirect:
         piece = size if last else HEADER
     row = put(w.writes)
-    w.writes[row, 0], w.writes[row, 1], w.writes[row, 2] = now + 5, q, x.place
+    w.writes[row, 0], w.writes[row, 1], w.writes[row, 2] = now + 1, q, x.place
     w.writes[row, 3], w.writes[row, 4] = piece, last
     _empty(w, RX, q, now)
     if not last:
@@ -158,32 +155,6 @@ def _another_known(w, q, now):
         at = at + 1 if at + 1 < depth else 0
         left -= 1
     return False
-
-
-@compiled
-def write_beats(w, now):
-    """`WriteEngine`: a beat a cycle, cut at Max_Payload_Size."""
-    s, p = w.s, w.p
-    if not ready(w.writes, now) or length(w.sources[0]) >= 3:
-        return
-    command = w.writes[first(w.writes)]
-    if s.write_left == 0:
-        s.write_left = min(p.max_payload, int(command[3]))
-        s.write_bytes = s.write_left
-    s.write_left -= min(p.beat, s.write_left)
-    row = put(w.sources[0])
-    beat = w.sources[0, row]
-    ends = s.write_left == 0
-    beat[0], beat[1], beat[2], beat[3] = now + 1, ends, DATA, REQUEST + 4 * -(-s.write_bytes // 4)
-    beat[4], beat[5], beat[6] = 0, command[1], -1
-    if not ends:
-        return
-    command[3] -= s.write_bytes
-    if command[3] == 0:
-        if command[4]:
-            beat[6] = command[2]
-            s.verdicts -= 1
-        drop(w.writes)
 
 
 @compiled

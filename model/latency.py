@@ -64,8 +64,12 @@ class Latency:
                 raise ValueError(f"unknown latency profile {profile!r}; there are: {', '.join(PROFILES)}")
             profile = PROFILES[profile]
         self.profile = profile
-        self._random = random.Random(seed)
+        self.seed(seed)
         self._logs = [math.log(point) for point in profile.points] if profile.points[0] else None
+
+    def seed(self, seed):
+        """Draw from here on as from the beginning with that seed."""
+        self._random = random.Random(seed)
 
     def round_trip(self, length=64, *, since_write=math.inf):
         """ns from the request to its completion, for a read of `length` bytes.

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model.moments import BEGIN
+
 from .constants import Constants
 from .cycle.run import follow
 from .cycle.state import STAGE_NAMES
@@ -88,12 +90,12 @@ def simulate(scenarios, *, packets=PACKETS, cycles=None, constants=None):
 
 
 def _answer(scenario, capacity, followed):
-    begin, _, _, found = followed
+    *_, found = followed
     times, offered, mpps = {}, {}, {}
     for place, name in enumerate(("rx", "tx")):
         if scenario.pattern.direction in (name, "both"):
             of_direction = found[place, :, :, scenario.pattern.begin if name == "tx" else 0:]
-            of_direction = np.where(of_direction == 0, np.nan, of_direction - begin)
+            of_direction = np.where(of_direction == 0, np.nan, of_direction - BEGIN)
             times[name] = dict(zip(STAGE_NAMES, of_direction))
             offered[name] = times[name].pop("offered")
             through = np.sort(times[name][THROUGH[name]].ravel())

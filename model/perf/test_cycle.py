@@ -68,7 +68,7 @@ def test_what_is_not_followed_is_nothing(direction, monkeypatch):
     """Cycles in which nothing can happen are passed over; one by one they lead to the same."""
     scenario = {"profile": "2us", "packets": 96, "ring": 64}
     times = times_of(direction, **scenario)
-    for name in ("_follow", "_settle", "_load"):        # not compiled, so that they call what is put in
+    for name in ("_follow", "_prepare", "_pass_until", "_load"):        # not compiled, so that they call what is put in
         monkeypatch.setattr(run, name, getattr(run, name).py_func)
     monkeypatch.setattr(run, "following", lambda w, now, most: now + 1)
     assert same(times, times_of(direction, **scenario))

@@ -6,6 +6,7 @@ from cocotb.triggers import RisingEdge
 
 from model.memory import HostMemory
 from testbench.bfm.host import Host
+from testbench.bfm.host_reads import moments_seed
 from testbench.bfm.loop import CycleLoop
 from testbench.bfm.mac import Mac
 
@@ -85,6 +86,12 @@ class Environment:
         self.dut.rst.value = 0
         await self.clocks(1)
         self.loop.held = False
+
+    def seed(self, seed):
+        """The host draws latencies and moments from here on as from the beginning with that seed."""
+        core = self.host.core
+        core.latency.seed(seed)
+        core.reads.seed(moments_seed(seed))
 
     async def clocks(self, count):
         """Wait for `count` rising edges."""

@@ -119,8 +119,12 @@ class ReadServer:
         self.lost = set()           # tags of reads that are never completed
         self.samples = []           # heap of (moment, sequence, Read, start, end)
         self._faults = []
-        self._random = random.Random(seed)
+        self.seed(seed)
         self._sequence = itertools.count()
+
+    def seed(self, seed):
+        """Draw moments from here on as from the beginning with that seed."""
+        self._random = random.Random(seed)
 
     def reset(self):
         self.outstanding.clear()

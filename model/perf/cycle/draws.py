@@ -5,7 +5,7 @@ import random
 
 from .compiled import compiled
 
-__all__ = ["STATE", "draw", "skip", "state_of"]
+__all__ = ["STATE", "begin_again", "draw", "skip", "state_of"]
 
 WORDS, SHIFT = 624, 397
 STATE = WORDS + 1       # words, and which is next
@@ -15,6 +15,13 @@ LOW, HIGH, TWIST = 0x7fffffff, 0x80000000, 0x9908b0df
 def state_of(seed):
     """State of a generator that is seeded like `random.Random(seed)`."""
     return random.Random(seed).getstate()[1]
+
+
+@compiled
+def begin_again(state, first):
+    """As if nothing had been drawn: back to the state `first`."""
+    for word in range(STATE):
+        state[word] = first[word]
 
 
 @compiled

@@ -1,7 +1,6 @@
 """The driver, which costs nothing, and the MAC: what `testbench.system.paced.PacedLoad` does.
 
-Directions are 0, receive, and 1, transmit. Packets of a queue are counted from 0 on, and so are its descriptors; a
-transmit queue's may begin with a number of its own.
+Directions are 0, receive, and 1, transmit. Packets of a queue are counted from 0 on, and so are its descriptors.
 """
 
 from .compiled import compiled
@@ -10,7 +9,7 @@ from .host import post_doorbell
 from .packets import note, size_of
 from .state import DOORBELL, FIRST_BEAT, LAST_BEAT, OFFERED, RX, SEEN, TX
 
-__all__ = ["PARSED", "feed", "frame_left", "pace", "run", "send_frames", "transmit"]
+__all__ = ["PARSED", "feed", "frame_left", "pace", "post", "run", "send_frames", "transmit"]
 
 PARSED = 128        # bytes of a frame after which its headers are known; a shorter one waits for them
 
@@ -42,7 +41,7 @@ def _seen(w, now, direction, q):
 
 
 @compiled
-def _post(w, now, direction, q, count):
+def post(w, now, direction, q, count):
     """Make so many available, and ring unless the card does without."""
     p = w.p
     begin = w.posted[direction, q]
@@ -65,9 +64,9 @@ def transmit(w, now, q):
             w.collected[q] = w.visible[TX, q]
         if p.ring - (w.posted[TX, q] - w.collected[q]) < p.burst:
             return
-        if p.both and w.posted[TX, q] - w.begin[q] - w.seen[RX, q] > p.lead:
+        if p.both and w.posted[TX, q] - w.seen[RX, q] > p.lead:
             return
-        _post(w, now, TX, q, p.burst)
+        post(w, now, TX, q, p.burst)
         if p.paced:
             w.late[q] -= 1
 
@@ -82,7 +81,7 @@ def _receive(w, now, q):
     if w.idle[q] >= p.refill:
         count = w.idle[q]
         w.idle[q] = 0
-        _post(w, now, RX, q, count)
+        post(w, now, RX, q, count)
     if not s.loaded:
         return
     if not p.paced:

@@ -56,8 +56,9 @@ def fetch(w, d, now):
 @compiled
 def _anything(w, d):
     """Whether something waits to be looked at."""
-    return (w.fetchers[d].woken or length(w.published_pulses[d]) or length(w.spaces_pulses[d]) or length(w.looks[d]) or length(w.reports[d]) or length(w.published[d]) or length(w.spaces[d])
-            or length(w.bells[d]) or length(w.switched[d]))
+    return (w.fetchers[d].woken or length(w.looks[d]) or length(w.reports[d]) or length(w.bells[d])
+            or length(w.switched[d]) or length(w.published[d]) or length(w.spaces[d])
+            or length(w.published_pulses[d]) or length(w.spaces_pulses[d]))
 
 
 @compiled

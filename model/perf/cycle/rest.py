@@ -50,14 +50,17 @@ def _moves(w):
             or s.complete or s.commanded or not s.open or not s.open_np):
         return True
     if (length(w.pipe) or length(w.requested) or length(w.prompt) or length(w.commands[DATA_READS])
-            or length(w.writes) or writer.busy or writer.request or writer.plan or writer.merged or length(w.sent) or length(w.wire) or length(w.cq) or length(w.rc)
-            or length(w.requests) or length(w.sources[0]) or w.walker.valid or w.reader.state):
+            or length(w.writes) or writer.busy or writer.request or writer.plan or writer.merged
+            or length(w.sent) or length(w.wire) or length(w.cq) or length(w.rc) or length(w.requests)
+            or length(w.sources[0]) or w.walker.valid or w.reader.state):
         return True
     if w.filler.state and (w.filler.state != WAIT or length(w.chains[0, w.filler.queue])):
         return True
     if x.came or x.asked or x.told or x.came_before or x.asked_before or x.told_before:
         return True
-    return x.open != (x.under_way <= (LEAST if x.probe else x.limit)) or length(w.walks[1]) > 0 or length(w.walks_pulses[1]) > 0
+    if length(w.walks[1]) or length(w.walks_pulses[1]):
+        return True
+    return x.open != (x.under_way <= (LEAST if x.probe else x.limit))
 
 
 @compiled
@@ -67,9 +70,12 @@ def _moves_in(w, d):
             or length(w.closed[d]) or length(w.switches[d]) or length(w.switched[d]) or length(w.reports[d])
             or length(w.batches[d]) or length(w.tables[d]) or length(w.looks[d]) or length(w.published[d])
             or length(w.spaces[d]) or length(w.turns[d]) or length(w.rooms[d]) or length(w.published_pulses[d])
-            or length(w.spaces_pulses[d]) or length(w.turns_pulses[d]) or length(w.rooms_pulses[d]) or length(w.sources[1 + d])):
+            or length(w.spaces_pulses[d]) or length(w.turns_pulses[d]) or length(w.rooms_pulses[d])
+            or length(w.sources[1 + d])):
         return True
     x, taker, suppressor = w.fetchers[d], w.takers[d], w.suppressors[d]
     if x.state or x.pending or x.woken or taker.state or taker.due or taker.waits or w.collectors[d].busy:
+        return True
+    if w.registers[d, 0, 0] or w.registers[d, 1, 0] or w.registers[d, 2, 0]:
         return True
     return w.collectors[d].oldest < NEVER or (suppressor.state and suppressor.accepted < NEVER)

@@ -2,18 +2,20 @@
 
 import numpy as np
 
+from model.moments import BEGIN, RESET, TEACH
 from model.perf.parameters import ParameterError
 
 from .compiled import compiled
-from .draws import state_of
-from .driver import feed, frame_left, pace, run, send_frames, transmit
+from .deliver import choose
+from .draws import begin_again, state_of
+from .driver import feed, frame_left, pace, post, run, send_frames, transmit
 from .fetch import fetch
 from .host import advance, answer, post_doorbell
 from .merge import merge
 from .order import append, retire
-from .reads import choose, issue
+from .reads import issue
 from .rest import following
-from .state import MOST_PACKETS, STAGE_NAMES, WORLD
+from .state import MOST_PACKETS, RX, STAGE_NAMES, TX, WORLD
 from .supply import judge, store_tables, take_descriptors
 from .used import ask_events, build_runs, collect, publish, suppress
 from .walk import emit_reads, give_receipts, read_chains, take_frames
@@ -24,9 +26,13 @@ __all__ = ["follow"]
 
 PART_REQUESTS = 24      # of `hdl.config`: requests of a transaction, at most
 MOMENTS = 0x5eed        # what `testbench.bfm` makes of a seed for the moments at which it looks at lines of memory
-QUIET = 64              # cycles without a read under way after which the card rests
-SETTLED = 50_000        # cycles after which it has to
 PATIENCE = 2_000_000    # cycles without a packet after which the card stands still
+
+
+@compiled
+def _active(w, d):
+    """Whether anything of a direction goes on: before the load both may be used."""
+    return not w.s.loaded or (w.p.rx if d == 0 else w.p.tx)
 
 
 @compiled
@@ -40,7 +46,7 @@ def _cycle(w, now):
     send_frames(w, now)
     retire(w, now)
     for d in range(2):
-        if (d == 0 and (p.rx or not w.s.loaded)) or (d == 1 and p.tx):
+        if _active(w, d):
             collect(w, d, now)
             build_runs(w, d, now)
             suppress(w, d, now)
@@ -51,15 +57,15 @@ def _cycle(w, now):
     # Who takes goes before who gives, so that a full register can be filled again.
     issue(w, now)
     for d in range(2):
-        if (d == 0 and (p.rx or not w.s.loaded)) or (d == 1 and p.tx):
+        if _active(w, d):
             take_descriptors(w, d, now)
             if p.indirect:
                 store_tables(w, d, now)
-    if p.rx:
+    if _active(w, RX):
         write_beats(w, now)
         give_receipts(w, now)
         take_frames(w, now)
-    if p.tx:
+    if _active(w, TX):
         emit_reads(w, now)
         read_chains(w, now)
     choose(w, now)
@@ -69,20 +75,31 @@ def _cycle(w, now):
 
 
 @compiled
-def _settle(w):
-    """The driver has given its receive buffers; until the card rests. Returns the cycle."""
-    p = w.p
-    now, busy = 1, 1            # in no cycle 0, as that says that something has not happened
-    for q in range(p.queues):
-        w.posted[0, q] = p.ring
-        post_doorbell(w, now, 0, q, p.ring)
-    while now < busy + QUIET and now < SETTLED:
+def _pass_until(w, now, stop):
+    """All cycles before `stop`."""
+    while now < stop:
         _cycle(w, now)
-        reads = w.s.free < p.tags
-        now = following(w, now, SETTLED if reads else busy + QUIET)
-        if reads:
-            busy = now
-    return now
+        now = following(w, now, stop)
+    _cycle(w, stop)
+    begin_again(w.latencies, w.first_latencies)
+    begin_again(w.moment_draws, w.first_moments)
+
+
+@compiled
+def _prepare(w):
+    """The driver gives its receive buffers and, if there are several queues, sends a frame of each, so that the card
+    knows their flows."""
+    p = w.p
+    for q in range(p.queues):
+        w.posted[RX, q] = p.ring
+        post_doorbell(w, RESET, RX, q, p.ring)
+    now = RESET
+    if p.taught:
+        _pass_until(w, now, TEACH)
+        for q in range(p.queues):
+            post(w, TEACH, TX, q, p.taught)
+        now = TEACH + 1
+    _pass_until(w, now, BEGIN)
 
 
 @compiled
@@ -126,15 +143,15 @@ def _load(w, now, packets, until):
 
 @compiled
 def _follow(w, packets, until):
-    begin = _settle(w)
-    return begin, _load(w, begin, packets, begin + until)
+    _prepare(w)
+    return _load(w, BEGIN, packets, BEGIN + until)
 
 
 def follow(scenario, packets, until, constants):
     """What became of a scenario until `packets` of each queue were through, or for `until` cycles.
 
-    Returns (first cycle of the load, last cycle, record of all that there is, times: (receive and transmit, stages,
-    queues, packets)).
+    Returns (last cycle, record of all that there is, times: (receive and transmit, stages, queues, packets)); the load
+    begins with cycle `BEGIN`.
     """
     pattern = scenario.pattern
     kept = packets + pattern.begin
@@ -143,9 +160,9 @@ def follow(scenario, packets, until, constants):
     memory = np.zeros(1, WORLD)
     _set_parameters({name: memory[name][0] for name in WORLD.names}, scenario, constants, kept)
     world = memory.view(np.recarray)[0]
-    begin, end = _follow(world, packets, until)
+    end = _follow(world, packets, until)
     times = world.times[:, :, :kept * pattern.queues].reshape(2, len(STAGE_NAMES), pattern.queues, kept)
-    return begin, end, world, times
+    return end, world, times
 
 
 def _set_parameters(w, scenario, constants, packets):
@@ -170,7 +187,7 @@ def _set_parameters(w, scenario, constants, packets):
         "descriptors": card.cache_descriptors, "elements": card.cache_elements,
         "used_batch": min(card.used_batch, host.max_payload // 16), "used_timeout": card.used_timeout,
         "used_bytes": card.used_bytes, "run_rows": max(4, 2 * max(1, card.used_batch // lanes)), "ring": ring,
-        "packets": packets,
+        "packets": packets, "taught": pattern.begin,
         "burst": burst, "refill": max(1, min(32, ring // 4)),
         "under_way": max(1, min(ring - 2 * min(32, ring // 4), fifo)),
         "ahead": int(max(32, min(256, 48 + (32 << 10) // mean) // queues)),
@@ -208,16 +225,12 @@ def _rest(w, scenario):
     w["collectors"]["expires"] = w["collectors"]["oldest"] = 1 << 60
     w["open_reads"][:] = -1
     w["begin"][:] = pattern.begin
-    w["collected"][:] = pattern.begin
-    for counts in (w["posted"], w["visible"], w["seen"], w["rung"], w["used"], w["taken"], w["walked"]):
-        counts[1] = pattern.begin
-    w["fetching"][1]["position"] = w["runs"][1]["position"] = pattern.begin
-    w["events"][1]["until"] = w["events"][1]["asked"] = w["events"][1]["told"] = pattern.begin
     table, fetch = card.read_bytes // 16, card.fetch_batch
     w["credit"][:] = [max(1, -(-fetch // p["lanes"]))] * 2 + [1] * 3 + [max(1, -(-table // p["lanes"]))] * 2 + [1 << 40]
     for direction, name in enumerate(("rx", "tx")):
         w["rings"][direction, :pattern.queues] = pattern.rings(name)
     w["lengths"][:len(pattern.lengths)] = pattern.lengths
-    w["latencies"][:], w["moment_draws"][:] = state_of(scenario.seed), state_of(scenario.seed ^ MOMENTS)
+    w["latencies"][:] = w["first_latencies"][:] = state_of(scenario.seed)
+    w["moment_draws"][:] = w["first_moments"][:] = state_of(scenario.seed ^ MOMENTS)
     w["free_tags"][:card.tags] = np.arange(card.tags)
     w["s"]["opening"] = w["s"]["opened"] = -1

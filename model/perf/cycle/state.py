@@ -51,18 +51,18 @@ def _each(shape, names, reals=""):
 PARAMETERS = _numbers(
     "queues tx rx both paced told in_order indirect instant beat lanes max_payload read_bytes tags reserved_tags "
     "part_requests batch_level most_level descriptors elements used_batch used_timeout used_bytes run_rows ring burst "
-    "packets refill under_way ahead lead lengths captured "
+    "packets taught refill under_way ahead lead lengths captured "
     "doorbell_delay offer_delay parse_delay wire_delay message_delay",
     "link cycle_ns per_byte after_write_least after_write_most gap span")
 REGISTERS = _numbers(
     "open open_np parts sequence rc_bytes wakes loaded next_fed wire_last cq_last rc_last offer_at eth_last verdicts "
-    "free last_client group alone within delivered_group reading reading_tag rows_left "
+    "free last_client offered group alone within delivered_group reading reading_tag rows_left "
     "held late residue commanded complete opening opened newest_group walking here told taken requests_held "
     "last_source locked",
     "up_free down_free last_write cq_blocked rc_blocked due begin")
 HOST = [
     ("times", np.float64, (2, len(STAGE_NAMES), MOST_PACKETS)),
-    ("latencies", np.int64, STATE), ("moment_draws", np.int64, STATE),
+    *((name, np.int64, STATE) for name in ("latencies", "moment_draws", "first_latencies", "first_moments")),
     ("logs", np.float64, 6), ("parts", *_each(4 * MOST_TAGS, "sequence tag bytes last", "when")),
     ("arrivals", *_queue(128, 6)), ("waiting", *_queue(128, 2)), ("waiting_np", *_queue(128, 2)),
     ("requests", *_queue(8192, 4)), ("cq", *_queue(32, 4)), ("rc", *_queue(512, 4)),
@@ -70,29 +70,30 @@ HOST = [
 ]
 DRIVER = [
     *((name, np.int64, (2, MOST_QUEUES)) for name in ("posted", "visible", "seen", "rung", "wanted", "wakes", "rings")),
-    *((name, np.int64, MOST_QUEUES) for name in ("collected", "idle", "fed", "left", "late", "bursts",
-                                                 "begin")),
+    *((name, np.int64, MOST_QUEUES) for name in ("collected", "idle", "fed", "left", "late", "bursts", "begin")),
     ("posted_at", np.float64, (2, MOST_QUEUES, MOST_RING)), ("due", np.float64, MOST_QUEUES),
     ("lengths", np.int64, MOST_LENGTHS), ("captured", np.float64, MOST_LENGTHS),
 ]
 READ_ENGINE = [
-    ("window", _numbers("open under_way probe limit left got least fastest number came asked trip told came_before "
-                        "asked_before trip_before told_before")),
+    ("window", _numbers("open under_way probe limit following left got least fastest number came asked trip told "
+                        "came_before asked_before trip_before told_before")),
     ("tags", *_each(MOST_TAGS, "client queue address length following rows head ends retired watched look first_line "
                                 "taken there")),
     ("reads", *_each(MOST_TAGS + 1, "client queue issued there beats a b bytes address last look group packet_ends")),
-    ("free_tags", np.int64, MOST_TAGS), ("in_group", np.int64, GROUPS), ("beats_held", np.int64, 3), ("looks_made", np.int64, 2),
+    ("free_tags", np.int64, MOST_TAGS), ("in_group", np.int64, GROUPS), ("beats_held", np.int64, 3),
+    ("looks_made", np.int64, 2),
     ("open_reads", np.int64, CLIENTS), ("credit", np.int64, CLIENTS),
     *((name, np.int64, (CLIENTS, MOST_QUEUES)) for name in ("tails", "cursors")),
     ("waiting_cursors", *_queue(MOST_TAGS, 2)),
     ("commands", *_queue(4, 7, CLIENTS)), ("prompt", *_queue(4, 8)), ("requested", *_queue(4, 2)),
     ("ended", *_queue(MOST_TAGS, 2)), ("unsent", *_queue(MOST_TAGS, 2)),
-    ("done", *_queue(MOST_TAGS, 2, CLIENTS + GROUPS - 1)), ("returned", *_queue(2 * MOST_TAGS, 2)), ("stored", *_queue(1024, 2, 4)), ("passed", *_queue(1024, 2, 4)),
+    ("done", *_queue(MOST_TAGS, 2, CLIENTS + GROUPS - 1)), ("returned", *_queue(2 * MOST_TAGS, 2)),
+    ("stored", *_queue(1024, 2, 4)), ("passed", *_queue(1024, 2, 4)),
     ("sources", *_queue(8, 7, 3)), ("pipe", *_queue(4, 7)), ("writes", *_queue(8, 5)), ("sent", *_queue(128, 2)),
 ]
 SUPPLY = [
-    ("fetchers", *_each(2, "state pending yields woken event_last room_first room_last kind event_queue full position count "
-                           "enable told queue aligned cut to_end window filled ahead")),
+    ("fetchers", *_each(2, "state pending yields woken event_last room_first room_last kind event_queue full position "
+                           "count enable told queue aligned cut to_end window filled ahead")),
     ("fetching", *_each((2, MOST_QUEUES), "position epoch kick active blocked under_way level streak suppressed asked "
                                           "telling told")),
     ("judges", *_each(2, "busy level free")), ("stores", *_each(2, "busy level free")),
@@ -109,8 +110,8 @@ SUPPLY = [
 WALKERS = [
     ("reader", _numbers("state queue packets bytes second")),
     ("walker", _numbers("valid queue place left last offset asked")),
-    ("writer", _numbers("held busy left queue place request request_left request_bytes request_queue request_place plan "
-                        "plan_ends plan_bytes plan_queue plan_place merged merged_ends merged_bytes merged_queue "
+    ("writer", _numbers("held busy left queue place request request_left request_bytes request_queue request_place "
+                        "plan plan_ends plan_bytes plan_queue plan_place merged merged_ends merged_bytes merged_queue "
                         "merged_place")),
     ("filler", _numbers("state queue place follows")),
     ("frames", *_queue(MOST_FRAMES, 3)), ("receipts", *_queue(68, 4)),
@@ -119,7 +120,8 @@ WALKERS = [
 USED = [
     ("collectors", *_each(2, "busy queue bytes behind by_timer expires expiring oldest")),
     ("runs", *_each((2, MOST_QUEUES), "position packets bytes opened rows taken_rows")),
-    ("builders", *_each(2, "beat flights")), ("suppressors", *_each(2, "state queue enable accepted")),
+    ("builders", *_each(2, "beat flights")), ("mergers", *_each(2, "last held")),
+    ("registers", np.float64, (2, 3, 7)), ("suppressors", *_each(2, "state queue enable accepted")),
     ("events", *_each((2, MOST_QUEUES), "reading again asked until told")),
     ("used", np.int64, (2, MOST_QUEUES)),
     ("completions", *_queue(2 * MOST_TAGS, 4, 2)), ("closed", *_queue(12, 5, 2)),

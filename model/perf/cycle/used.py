@@ -6,13 +6,15 @@ from .compiled import compiled
 from .fifo import drop, first, length, put, ready
 from .host import SUPPRESSED, USED
 from .packets import note
+from .posted import PENDING, SWITCH, merge_posted
 from .runs import pulse
 from .state import EVENTS, MSIX, TX, USED_WRITTEN
 
 __all__ = ["ask_events", "build_runs", "collect", "publish", "suppress"]
 
 MERGED = 64         # packets that a used descriptor stands for at most, in order
-RUNS, FLIGHTS, BEATS = 8, 16, 4
+RUNS, FLIGHTS = 8, 16
+IDLE, WRITTEN, TOLD = range(3)
 
 
 @compiled
@@ -106,7 +108,7 @@ def _close(w, d, now, q):
 def build_runs(w, d, now):
     """`RunBuilder`: a row, and so a beat, a cycle."""
     x = w.builders[d]
-    if not ready(w.closed[d], now) or w.beats_held[1 + d] >= BEATS:
+    if not merge_posted(w, d, now) or not ready(w.closed[d], now):
         return
     run = w.closed[d, first(w.closed[d])]
     if x.beat == 0:
@@ -114,10 +116,9 @@ def build_runs(w, d, now):
             return
         x.flights += 1
     x.beat += 1
-    row = put(w.sources[1 + d])
-    beat = w.sources[1 + d, row]
+    beat = w.registers[d, PENDING]
     ends = x.beat >= run[3]
-    beat[0], beat[1], beat[2], beat[3] = now + 3, ends, USED, REQUEST + run[4]
+    beat[0], beat[1], beat[2], beat[3] = 1, ends, USED, REQUEST + run[4]
     beat[4], beat[5], beat[6] = d, run[1], run[2]
     if ends:
         x.beat = 0
@@ -180,17 +181,18 @@ def _ask(w, d, now, q):
 def suppress(w, d, now):
     """`Suppress`: one change of the device's event suppression structure after the other."""
     x = w.suppressors[d]
-    if x.state == 0:
-        if ready(w.switches[d], now) and w.beats_held[1 + d] < BEATS and w.builders[d].beat == 0:
+    if x.state == TOLD and length(w.switched[d]) == 0:
+        x.state = IDLE
+    if x.state == IDLE:
+        if ready(w.switches[d], now):
             row = first(w.switches[d])
             x.queue, x.enable = int(w.switches[d, row, 1]), int(w.switches[d, row, 2])
-            x.state, x.accepted = 1, 1 << 60
+            x.state, x.accepted = WRITTEN, 1 << 60
             drop(w.switches[d])
-            row = put(w.sources[1 + d])
-            beat = w.sources[1 + d, row]
-            beat[0], beat[1], beat[2], beat[3] = now + 2, 1, SUPPRESSED, REQUEST + EVENT
+            beat = w.registers[d, SWITCH]
+            beat[0], beat[1], beat[2], beat[3] = 1, 1, SUPPRESSED, REQUEST + EVENT
             beat[4], beat[5], beat[6] = d, x.queue, x.enable
-    elif x.accepted < now:
+    elif x.state == WRITTEN and x.accepted < now:
         row = put(w.switched[d])
         w.switched[d, row, 0], w.switched[d, row, 1], w.switched[d, row, 2] = now, x.queue, x.enable
-        x.state = 0
+        x.state = TOLD

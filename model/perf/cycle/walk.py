@@ -58,11 +58,13 @@ def _take(w, now):
     x.second = 0
     w.walked[TX, q] = place + 1
     drop(w.chains[TX, q])
-    x.packets += 1
+    # The counter has no more places.
+    many = x.packets >= TURN_PACKETS - 1
+    x.packets = (x.packets + 1) % (2 * TURN_PACKETS)
     follows = ready(w.chains[TX, q], now)
     if not follows:
         x.state = TURN
-    elif (x.packets >= TURN_PACKETS or heavy) and not ready(w.walks_pulses[TX], now):
+    elif (many or heavy) and not ready(w.walks_pulses[TX], now):
         # Just then a chain arrives: the turn goes on for one more.
         push(w.walks[TX], w.in_walks[TX], q, now + 1)
         x.state = TURN
@@ -148,7 +150,7 @@ def _another_known(w, q, now):
     depth = w.frames.shape[0] - 1
     at, left = int(w.frames[0, 0]), length(w.frames)
     while left:
-        if w.frames[at + 1, 0] > now + 1:
+        if w.frames[at + 1, 0] > now:
             return False
         if w.frames[at + 1, 1] == q:
             return True

@@ -23,18 +23,20 @@ def count_window(w, now):
     """A cycle of `ReadWindow`: how much data may be under way."""
     x = w.window
     x.open = x.under_way <= (LEAST if x.probe else x.limit)
-    got, least, left, limit = x.got, x.least, x.left, x.limit
+    got, least, left, limit, following = x.got, x.least, x.left, x.limit, x.following
+    # What comes in the last two cycles doesn't count.
+    x.following = got if got >= limit else max(LEAST, limit - ((limit - got) >> 4))
     x.got += x.came_before
     if x.told_before and x.trip_before < x.least:
         x.least = x.trip_before
     x.left -= 1
     probing = x.number % PROBE == 0
-    if left == 1:
+    if left == 0:
         x.left = 2 * x.fastest + SLACK
         x.got, x.least = 0, LONG
         x.number += 1
         if not x.probe:
-            x.limit = got if got >= limit else max(LEAST, limit - ((limit - got) >> 4))
+            x.limit = following
         if least < x.fastest or (x.probe and least < LONG):
             x.fastest = least
             x.left = 2 * least + SLACK

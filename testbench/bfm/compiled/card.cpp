@@ -45,8 +45,7 @@ public:
             meter->slack = settings.slack;
         }
         host.latency.profile = settings.profile;
-        host.latency.random.set(settings.latencies);
-        host.moments.set(settings.moments);
+        seed(settings);
         host.memory = {settings.high, settings.low};
         host.arrived = [this](double arrival, const Tlp &tlp) {
             std::string bytes((const char *)tlp.header, sizeof tlp.header);
@@ -67,6 +66,11 @@ public:
         np_ready_.open(top, "rq_np_ready");
         mac.sink.open_at(top, "eth_tx");
         mac.source.open_at(top, "eth_rx");
+    }
+
+    void seed(const Settings &settings) {
+        host.latency.random.set(settings.latencies);
+        host.moments.set(settings.moments);
     }
 
     void start() {
@@ -181,6 +185,7 @@ const char *card_open(const char *top, const Settings *settings, Hear hear) {
 
 void card_start() { card().start(); }
 void card_stop() { card().stop(); }
+void card_seed(const Settings *settings) { card().seed(*settings); }
 void card_hold(int held) { card().held = held; }
 
 void card_post(double ready, const uint32_t *header, const uint8_t *payload, int length) {

@@ -216,6 +216,7 @@ class CompiledEnvironment(Environment):
         settings = SettingsEntry(cycle_ns=self.period_ns, spec=link.spec_bytes(self.period_ns),
                                  hard=link.hard_bytes(self.period_ns), slack=SLACK, rcb64=rcb64,
                                  half_period=get_sim_steps(self.period_ns / 2, "ns"))
+        self._profile = profile
         settings.draw(Latency(profile, seed), moments_seed(seed))
         settings.see(memory)
         self._callback = Hear(self._hear)
@@ -225,6 +226,11 @@ class CompiledEnvironment(Environment):
         self.loop = CompiledLoop(self.library, self.period_ns)
         self.host = CompiledHost(self, None, self.loop, memory)
         self.mac = CompiledMac(self, None, self.loop, gbps=gbps, loopback=loopback)
+
+    def seed(self, seed):
+        settings = SettingsEntry()
+        settings.draw(Latency(self._profile, seed), moments_seed(seed))
+        self.library.card_seed(ctypes.byref(settings))
 
     def _start_clock(self):
         cocotb.start_soon(self._complain())

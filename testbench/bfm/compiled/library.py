@@ -76,8 +76,9 @@ class RangeEntry(Structure):
 
 
 _FUNCTIONS = {
-    "card_open": (c_char_p, c_char_p, POINTER(SettingsEntry), Hear), "card_start": (None,), "card_stop": (None,),
-    "card_hold": (None, c_int), "card_post": (None, c_double, c_char_p, c_char_p, c_int),
+    "card_open": (c_char_p, c_char_p, POINTER(SettingsEntry), Hear), "card_seed": (None, POINTER(SettingsEntry)),
+    "card_start": (None,), "card_stop": (None,), "card_hold": (None, c_int),
+    "card_post": (None, c_double, c_char_p, c_char_p, c_int),
     "card_send": (None, c_char_p, c_int, c_int), "card_rate": (None, c_double), "card_hold_reads": (None, c_int),
     "card_rules": (None, POINTER(RulesEntry)), "card_pause": (None, c_int, c_int, c_int),
     "card_labels": (None, POINTER(RangeEntry), c_int, c_uint32), "card_counters": (c_void_p,),

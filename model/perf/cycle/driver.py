@@ -11,6 +11,7 @@ from .state import DOORBELL, FIRST_BEAT, LAST_BEAT, OFFERED, RX, SEEN, TX
 
 __all__ = ["PARSED", "feed", "frame_left", "pace", "post", "run", "send_frames", "transmit"]
 
+TICK = 1.0001       # cycles from an edge in which a process goes on that is due: to the next one, rounded
 PARSED = 128        # bytes of a frame after which its headers are known; a shorter one waits for them
 
 
@@ -29,7 +30,7 @@ def run(w, now):
                 w.wakes[TX, q] = 0
                 _seen(w, now, TX, q)
                 transmit(w, now, q)
-    if p.paced and s.loaded and now >= s.due:
+    if p.paced and s.loaded and s.due <= now + TICK:
         pace(w, now)
 
 
@@ -137,7 +138,7 @@ def pace(w, now):
     s, p = w.s, w.p
     following = 1e18
     for q in range(p.queues):
-        while w.due[q] <= now:
+        while w.due[q] <= now + TICK:
             if p.tx:
                 w.late[q] += 1
                 transmit(w, now, q)

@@ -28,7 +28,7 @@ def following(w, now, most):
     if w.filler.state == 0:
         cycle = min(cycle, _earliest(w.frames))
     if w.p.paced and s.loaded:
-        cycle = min(cycle, s.due)
+        cycle = min(cycle, s.due - 1)
     for d in range(2):
         cycle = min(cycle, float(w.collectors[d].expires))
     # What is seen from a cycle on that isn't whole is seen in the next one.

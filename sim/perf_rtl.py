@@ -59,7 +59,7 @@ def _times_ns(setting):
 
 
 def window_of(setting):
-    """(first, last) cycle of a run that counts, from when the load begins."""
+    """(first cycle of a run that counts, first one that doesn't), from when the load begins."""
     warm_up, window, _ = _times_ns(setting)
     return warm_up / CYCLE_NS, (warm_up + window) / CYCLE_NS
 

@@ -50,12 +50,13 @@ class Answer:
         return float(np.mean(list(self.mpps.values())))
 
     def within(self, begin, end):
-        """({direction: packets per µs}, {direction: their latencies}) of what was through from cycle `begin` to
-        `end`."""
+        """({direction: packets per µs}, {direction: their latencies}) of what was through from cycle `begin` up to
+        cycle `end`, with its last beat on the wire if it was sent."""
         rates, latencies = {}, {}
         for name in self.times:
             through = self._through(name)
-            chosen = (through >= begin) & (through <= end)
+            ends = self.times[name]["last_beat" if name == "tx" else THROUGH[name]]
+            chosen = (ends >= begin) & (ends < end)
             if chosen.any():
                 rates[name] = _rate(np.sort(through[chosen]), self.scenario.card.cycle_ns)
                 latencies[name] = (through - self.offered[name])[chosen]

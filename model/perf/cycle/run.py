@@ -50,10 +50,10 @@ def _cycle(w, now):
             collect(w, d, now)
             build_runs(w, d, now)
             suppress(w, d, now)
+            judge(w, d, now)
             fetch(w, d, now)
             publish(w, d, now)
             ask_events(w, d, now)
-            judge(w, d, now)
     # Who takes goes before who gives, so that a full register can be filled again.
     issue(w, now)
     for d in range(2):

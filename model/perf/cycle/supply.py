@@ -5,6 +5,7 @@ Every packet has one descriptor in the ring, of its buffer or of a table of two 
 
 from .compiled import compiled
 from .fifo import drop, first, length, put, ready
+from .merge import SLICE
 from .packets import note
 from .runs import enter, pop, pulse, push
 from .state import DESCRIPTOR_THERE, FETCH_ISSUED, LINE, TABLES, TX
@@ -24,10 +25,16 @@ def _passes(w, place, cycle):
 
 @compiled
 def judge(w, d, now):
-    """A batch when the one before is done with: a descriptor a cycle and 2 cycles more. The first that was not there
-    when the host looked ends the epoch, and the rest of the batch passes a beat a cycle."""
+    """A batch when the one before is done with: a descriptor a cycle and 2 cycles more, the second of which waits for
+    the report to be taken. The first that was not there when the host looked ends the epoch, and the rest of the batch
+    passes a beat a cycle."""
     x, p = w.judges[d], w.p
-    if now < x.busy or not ready(w.batches[d], now):
+    if now < x.busy:
+        return
+    if x.reports:
+        _report(w, d, now)
+        return
+    if not ready(w.batches[d], now):
         return
     row = first(w.batches[d])
     batch = w.batches[d, row]
@@ -51,23 +58,32 @@ def judge(w, d, now):
         pulse(w.turns_pulses[d], now + 2 + n, q)
         note(w, d, FETCH_ISSUED, q, position + n, batch[8])
         note(w, d, DESCRIPTOR_THERE, q, position + n, batch[9])
-    report = put(w.reports[d])
-    w.reports[d, report, 1], w.reports[d, report, 2] = q, good == count
-    w.reports[d, report, 3], w.reports[d, report, 4] = position + good, good
-    for beat in range(1, beats):
-        if beat * p.lanes <= good:
-            _passes(w, d, now + beat * p.lanes)
-        else:
-            _passes(w, d, now + 2 + good + beat - good // p.lanes)
-    if good == count:
-        x.busy = now + 2 + count
-        x.free = now + count
-        w.reports[d, report, 0] = now + 2 + count
-    else:
-        w.reports[d, report, 0] = now + 3 + good
-        w.epochs[d, q] += 1
-        x.busy = now + 3 + good + beats - good // p.lanes
-        x.free = x.busy - 1
+    x.reports, x.queue, x.full, x.position, x.good = 1, q, good == count, position + good, good
+    # The beat at hand stays.
+    whole = beats - 1 if x.full else good // p.lanes
+    for beat in range(1, whole + 1):
+        _passes(w, d, now + beat * p.lanes)
+    x.left = beats - whole
+    x.free = now + count
+    x.busy = now + 1 + count if x.full else now + 2 + good
+
+
+@compiled
+def _report(w, d, now):
+    """What was found goes into a register slice, and what is left of a bad batch nowhere."""
+    x = w.judges[d]
+    if length(w.reports[d]) >= SLICE:
+        return
+    x.reports, x.busy = 0, now + 1
+    row = put(w.reports[d])
+    w.reports[d, row, 0], w.reports[d, row, 1], w.reports[d, row, 2] = now + 1, x.queue, x.full
+    w.reports[d, row, 3], w.reports[d, row, 4] = x.position, x.good
+    if not x.full:
+        w.epochs[d, x.queue] += 1
+        x.busy += x.left
+        x.free = now + x.left
+        for beat in range(1, x.left):
+            _passes(w, d, now + beat)
 
 
 @compiled
@@ -198,10 +214,11 @@ def store_tables(w, d, now):
     q = int(w.tables[d, row, 1])
     beats = -(-TABLE_ELEMENTS // p.lanes)
     came = int(w.tables[d, row, 0])
-    _passes(w, 2 + d, max(came - (beats - 1), x.free))
+    first_came = came - (beats - 1)
+    _passes(w, 2 + d, max(first_came, x.free))
     drop(w.tables[d])
-    # Its first element is at hand a cycle after it came, unless others were before it.
-    begin = max(came + 1, x.busy)
+    # Its first element is at hand a cycle after it came, unless others were before it, and counts once all are there.
+    begin = max(first_came + 1, came, x.busy)
     if beats > 1:
         _passes(w, 2 + d, begin)
     x.busy = begin + TABLE_ELEMENTS

@@ -88,7 +88,9 @@ def _pack(w, now, last):
     of the transaction before takes the first beat's place; what is left in the end takes a beat of its own."""
     s, p = w.s, w.p
     row_ends = s.rows_left == 0
-    total = s.held + ((w.tags[s.reading_tag].length - 1) % p.beat + 1 if row_ends else p.beat)
+    size, total = w.tags[s.reading_tag].length, s.held + p.beat
+    if row_ends:
+        total = s.held + (size - 1) % p.beat + 1 if size else s.held      # a read that closes a part has no bytes
     late, s.late, s.residue = s.late, 0, 0
     s.held = total
     if total > p.beat:

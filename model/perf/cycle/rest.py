@@ -74,7 +74,8 @@ def _moves_in(w, d):
             or length(w.sources[1 + d])):
         return True
     x, taker, suppressor = w.fetchers[d], w.takers[d], w.suppressors[d]
-    if x.state or x.pending or x.woken or w.judges[d].reports or taker.state or taker.due or taker.waits or w.collectors[d].busy:
+    if (x.state or x.pending or x.woken or w.judges[d].reports or taker.state or taker.due or taker.waits
+            or w.collectors[d].busy):
         return True
     if w.registers[d, 0, 0] or w.registers[d, 1, 0] or w.registers[d, 2, 0]:
         return True

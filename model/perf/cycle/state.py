@@ -96,7 +96,8 @@ SUPPLY = [
                            "count enable told queue aligned cut to_end window filled ahead")),
     ("fetching", *_each((2, MOST_QUEUES), "position epoch kick active blocked under_way level streak suppressed asked "
                                           "telling told")),
-    ("judges", *_each(2, "busy level free reports queue full position good left")), ("stores", *_each(2, "busy level free")),
+    ("judges", *_each(2, "busy level free reports queue full position good left")),
+    ("stores", *_each(2, "busy level free")),
     ("takers", *_each(2, "state due next queue turn free waits waiting")),
     *((name, np.int64, (2, MOST_QUEUES)) for name in ("taken", "reserved", "emptied", "walked", "epochs")),
     ("bells", *_queue(8192, 3, 2)), ("reports", *_queue(64, 5, 2)), ("batches", *_queue(128, 10, 2)),

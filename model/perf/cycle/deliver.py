@@ -125,22 +125,22 @@ def _room(w, client, now):
     """`Narrow`: two whole batches have room."""
     p = w.p
     if client < EVENTS:
-        return _level(w, client, w.judges[client], now) <= 2 * (-(-(1 << p.batch_level) // p.lanes))
+        return _level(w, client, now) <= 2 * (-(-(1 << p.batch_level) // p.lanes))
     if client >= TABLES:
-        return _level(w, client - TABLES + 2, w.stores[client - TABLES], now) <= 2 * (-(-p.read_bytes // 16 // p.lanes))
+        return _level(w, client - TABLES + 2, now) <= 2 * (-(-p.read_bytes // 16 // p.lanes))
     return True
 
 
 @compiled
-def _level(w, place, x, now):
+def _level(w, place, now):
     """Beats that are stored in this cycle."""
     while ready(w.stored[place], now):
-        x.level += 1
+        w.levels[place] += 1
         drop(w.stored[place])
     while ready(w.passed[place], now):
-        x.level -= 1
+        w.levels[place] -= 1
         drop(w.passed[place])
-    return x.level
+    return w.levels[place]
 
 
 @compiled

@@ -88,7 +88,7 @@ READ_ENGINE = [
     ("commands", *_queue(4, 7, CLIENTS)), ("prompt", *_queue(4, 8)), ("requested", *_queue(4, 2)),
     ("ended", *_queue(MOST_TAGS, 2)), ("unsent", *_queue(MOST_TAGS, 2)),
     ("done", *_queue(MOST_TAGS, 2, CLIENTS + GROUPS - 1)), ("returned", *_queue(2 * MOST_TAGS, 2)),
-    ("stored", *_queue(1024, 2, 4)), ("passed", *_queue(1024, 2, 4)),
+    ("stored", *_queue(1024, 2, 4)), ("passed", *_queue(1024, 2, 4)), ("levels", np.int64, 4),
     ("sources", *_queue(8, 7, 3)), ("pipe", *_queue(4, 7)), ("writes", *_queue(8, 5)), ("sent", *_queue(128, 2)),
 ]
 SUPPLY = [
@@ -96,8 +96,8 @@ SUPPLY = [
                            "count enable told queue aligned cut to_end window filled ahead")),
     ("fetching", *_each((2, MOST_QUEUES), "position epoch kick active blocked under_way level streak suppressed asked "
                                           "telling told")),
-    ("judges", *_each(2, "busy level free reports queue full position good left")),
-    ("stores", *_each(2, "busy level free")),
+    ("judges", *_each(2, "busy free reports queue full position good left")),
+    ("stores", *_each(2, "busy free")),
     ("takers", *_each(2, "state due next queue turn free waits waiting")),
     *((name, np.int64, (2, MOST_QUEUES)) for name in ("taken", "reserved", "emptied", "walked", "epochs")),
     ("bells", *_queue(8192, 3, 2)), ("reports", *_queue(64, 5, 2)), ("batches", *_queue(128, 10, 2)),

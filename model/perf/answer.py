@@ -17,7 +17,7 @@ THROUGH = {"tx": "first_beat", "rx": "seen"}        # a packet, once it has reac
 WARM_UP = 3         # of so many parts of all packets, the first is not counted
 PACKETS = 4096
 ENDLESS = 1 << 40
-SPARE = 3           # times the packets that the steady state expects until a given cycle
+SPARE = 2           # times the packets that the steady state expects until a given cycle
 
 
 @dataclass(frozen=True)

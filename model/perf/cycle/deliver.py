@@ -11,21 +11,18 @@ from .state import (
     DATA_ISSUED,
     DATA_READS,
     DATA_THERE,
+    DELIVERED,
     EVENTS,
     FIRST_BEAT,
     GROUPS,
     HEADER,
     LAST_BEAT,
     LINE,
-    MOST_TAGS,
     TABLES,
     TX,
 )
 
 __all__ = ["choose"]
-
-DELIVERED = MOST_TAGS   # place of the transaction that is delivered
-
 
 @compiled
 def choose(w, now):

@@ -19,8 +19,12 @@ def merge(w, now):
     """`RequestMux`: whole TLPs in turn, a beat a cycle."""
     s = w.s
     s.requests_held = length(w.requested)
+    held = length(w.pipe) + s.requests_held
     for n in range(SOURCES - 1):
         w.beats_held[n] = length(w.sources[n])
+        held += w.beats_held[n]
+    if held == 0:
+        return
     # A register slice, and before it one register.
     sliced = length(w.pipe) - s.taken
     moves = sliced < SLICE

@@ -16,7 +16,7 @@ from .state import (
 )
 from .window import FREE
 
-__all__ = ["issue"]
+__all__ = ["data_may_be_read", "issue"]
 
 HELD = 2                # requests before what merges them with writes
 PROMPT = 3              # commands in the slice and in the splitter
@@ -50,7 +50,7 @@ def _arbitrate(w, now, held):
 @compiled
 def issue(w, now):
     """A request gets its tag, one a cycle; data waits for the others, for spare tags and for the window."""
-    s, p, window = w.s, w.p, w.window
+    s, window = w.s, w.window
     taken, counts, held = 0, False, length(w.prompt)
     if s.requests_held < HELD:
         if ready(w.prompt, now):
@@ -59,25 +59,28 @@ def issue(w, now):
                 taken = _request(w, now, int(row[1]), row[2:])
                 if row[4] <= 0:
                     drop(w.prompt)
-        elif ready(w.commands[DATA_READS], now) and s.free > p.reserved_tags and window.open:
+        elif ready(w.commands[DATA_READS], now) and data_may_be_read(w):
+            counts = True
             command = w.commands[DATA_READS, first(w.commands[DATA_READS])]
-            if not _group_waits(w, command):
-                counts = True
-                taken = _request(w, now, DATA_READS, command[1:])
-                if command[3] <= 0:
-                    drop(w.commands[DATA_READS])
+            taken = _request(w, now, DATA_READS, command[1:])
+            if command[3] <= 0:
+                drop(w.commands[DATA_READS])
     window.asked = max(0, taken - FREE) if counts else 0
     _arbitrate(w, now, held)
 
 
 @compiled
-def _group_waits(w, command):
-    """Whether the last request of a transaction would begin a group whose number is still being delivered."""
+def data_may_be_read(w):
+    """Whether there are spare tags for the first command of data, and the window is open. The last request of a
+    transaction also waits if it would begin a group whose number is still being delivered."""
     s, p = w.s, w.p
-    if command[5] == 0 or command[2] % p.read_bytes + command[3] > p.read_bytes:
+    if s.free <= p.reserved_tags or not w.window.open:
         return False
+    command = w.commands[DATA_READS, first(w.commands[DATA_READS])]
+    if command[5] == 0 or command[2] % p.read_bytes + command[3] > p.read_bytes:
+        return True
     switch = not s.within and (command[5] == 2 or s.alone)
-    return switch and (s.group + 1) % GROUPS == s.delivered_group
+    return not switch or (s.group + 1) % GROUPS != s.delivered_group
 
 
 @compiled

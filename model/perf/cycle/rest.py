@@ -4,7 +4,8 @@ import math
 
 from .compiled import compiled
 from .fifo import first, length
-from .state import DATA_READS
+from .reads import data_may_be_read
+from .state import DATA_READS, DELIVERED
 from .walk import WAIT
 from .window import LEAST
 
@@ -23,6 +24,12 @@ def following(w, now, most):
     cycle = min(float(now + window.left - 2), float(most))
     cycle = min(cycle, _earliest(w.arrivals), _earliest(w.ended), _earliest(w.unsent), _earliest(w.returned),
                 _earliest(w.leaving), _earliest(w.bells[0]), _earliest(w.bells[1]))
+    if s.reading >= 0:
+        cycle = min(cycle, float(now + s.rows_left))
+    if length(w.cq):
+        cycle = min(cycle, float(s.cq_last))
+    if length(w.rc):
+        cycle = min(cycle, float(s.rc_last))
     if s.parts:
         cycle = min(cycle, max(w.parts[0].when, s.down_free) - 2)
     if w.filler.state == 0:
@@ -34,6 +41,8 @@ def following(w, now, most):
     # What is seen from a cycle on that isn't whole is seen in the next one.
     cycle = max(now + 1, int(math.ceil(min(cycle, float(NEVER)))))
     window.left -= cycle - now - 1
+    if s.reading >= 0:
+        s.rows_left -= cycle - now - 1
     return cycle
 
 
@@ -46,19 +55,31 @@ def _earliest(queue):
 def _moves(w):
     """Whether something moves in what both directions share."""
     s, x, writer = w.s, w.window, w.writer
-    if (s.reading >= 0 or s.walking or s.opened >= 0 or s.opening >= 0 or s.newest_group != s.delivered_group
-            or s.complete or s.commanded or not s.open or not s.open_np):
+    if s.walking or s.opened >= 0 or s.opening >= 0 or s.commanded or not s.open or not s.open_np:
         return True
-    if (length(w.pipe) or length(w.requested) or length(w.prompt) or length(w.commands[DATA_READS])
+    if s.newest_group != s.delivered_group and w.in_group[s.delivered_group] == 0:
+        return True
+    # Rows of data inside a slot follow each other, and who waits for them waits.
+    if s.reading < 0:
+        if s.complete:
+            return True
+    elif s.rows_left <= 1 or s.late or w.reads[DELIVERED].client != DATA_READS:
+        return True
+    asked = length(w.commands[DATA_READS])
+    if asked and data_may_be_read(w):
+        return True
+    if (w.walker.valid and asked < 2) or (w.reader.state and not w.walker.valid):
+        return True
+    if (length(w.pipe) or length(w.requested) or length(w.prompt)
             or length(w.writes) or writer.busy or writer.request or writer.plan or writer.merged
-            or length(w.sent) or length(w.wire) or length(w.cq) or length(w.rc) or length(w.requests)
-            or length(w.sources[0]) or w.walker.valid or w.reader.state):
+            or length(w.sent) or length(w.wire) or length(w.requests)
+            or length(w.sources[0])):
         return True
     if w.filler.state and (w.filler.state != WAIT or length(w.chains[0, w.filler.queue])):
         return True
     if x.came or x.asked or x.told or x.came_before or x.asked_before or x.told_before:
         return True
-    if length(w.walks[1]) or length(w.walks_pulses[1]):
+    if (length(w.walks[1]) and not w.reader.state) or length(w.walks_pulses[1]):
         return True
     return x.open != (x.under_way <= (LEAST if x.probe else x.limit))
 

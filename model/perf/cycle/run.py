@@ -162,6 +162,7 @@ def follow(scenario, packets, until, constants):
     world = memory.view(np.recarray)[0]
     end = _follow(world, packets, until)
     times = world.times[:, :, :kept * pattern.queues].reshape(2, len(STAGE_NAMES), pattern.queues, kept)
+    times = times[:, :, :, :int(max(world.posted[1].max(), world.fed.max()))]       # nothing is known of the others
     return end, world, times
 
 

@@ -10,7 +10,7 @@ from model.link import NET_HEADER
 
 from .draws import STATE
 
-__all__ = ["CLIENTS", "DATA_ISSUED", "DATA_READS", "DATA_THERE", "DESCRIPTOR_THERE", "DOORBELL", "EVENTS",
+__all__ = ["CLIENTS", "DATA_ISSUED", "DATA_READS", "DATA_THERE", "DELIVERED", "DESCRIPTOR_THERE", "DOORBELL", "EVENTS",
            "FETCH_ISSUED", "FIRST_BEAT", "GROUPS", "HEADER", "LAST_BEAT", "LINE", "LOOKS", "MOST_ENTRIES",
            "MOST_LENGTHS", "MOST_PACKETS", "MOST_QUEUES", "MOST_RING", "MOST_TAGS", "MSIX", "OFFERED", "RX", "SEEN",
            "STAGE_NAMES", "TABLES", "TX", "USED_WRITTEN", "WORLD"]
@@ -31,6 +31,7 @@ MOST_LENGTHS = 1 << 14
 MOST_FRAMES = 1 << 14
 MOST_PACKETS = 1 << 17       # of each direction, whose times are kept
 CLIENTS, GROUPS = 8, 4
+DELIVERED = MOST_TAGS        # place of the transaction that is delivered
 RUN_QUEUES = "looks", "published", "spaces", "turns", "rooms", "walks"
 LOOKS, LINES = 2 * MOST_TAGS + 256, 12      # fetches that are remembered, and lines of memory that each touches
 
@@ -76,7 +77,7 @@ DRIVER = [
 ]
 READ_ENGINE = [
     ("window", _numbers("open under_way probe limit following left got least fastest number came asked trip told "
-                        "came_before asked_before trip_before told_before")),
+                        "came_before asked_before trip_before told_before still")),
     ("tags", *_each(MOST_TAGS, "client queue address length following rows head ends retired watched look first_line "
                                 "taken there")),
     ("reads", *_each(MOST_TAGS + 1, "client queue issued there beats a b bytes address last look group packet_ends")),

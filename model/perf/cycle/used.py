@@ -6,7 +6,7 @@ from .compiled import compiled
 from .fifo import drop, first, length, put, ready
 from .host import SUPPRESSED, USED
 from .packets import note
-from .posted import PENDING, SWITCH, merge_posted
+from .posted import PENDING, ROW, SWITCH, merge_posted
 from .runs import pulse
 from .state import EVENTS, MSIX, TX, USED_WRITTEN
 
@@ -108,7 +108,8 @@ def _close(w, d, now, q):
 def build_runs(w, d, now):
     """`RunBuilder`: a row, and so a beat, a cycle."""
     x = w.builders[d]
-    if not merge_posted(w, d, now) or not ready(w.closed[d], now):
+    filled = w.registers[d, ROW, 0] + w.registers[d, PENDING, 0] + w.registers[d, SWITCH, 0]
+    if (filled and not merge_posted(w, d, now)) or not ready(w.closed[d], now):
         return
     run = w.closed[d, first(w.closed[d])]
     if x.beat == 0:

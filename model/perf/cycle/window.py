@@ -7,6 +7,7 @@ __all__ = ["FREE", "LEAST", "PROBE", "SLACK", "count_came", "count_window"]
 
 FREE, LEAST, SLACK, PROBE = 64, 8192, 128, 256
 LONG = 1 << 16
+SETTLED = 2         # cycles after which registers stand still if nothing comes
 
 
 @compiled
@@ -22,6 +23,13 @@ def count_came(w, now, tag):
 def count_window(w, now):
     """A cycle of `ReadWindow`: how much data may be under way."""
     x = w.window
+    if x.came or x.asked or x.told or x.came_before or x.asked_before or x.told_before or x.left == 0:
+        x.still = 0
+    elif x.still < SETTLED:
+        x.still += 1
+    else:
+        x.left -= 1
+        return
     x.open = x.under_way <= (LEAST if x.probe else x.limit)
     got, least, left, limit, following = x.got, x.least, x.left, x.limit, x.following
     # What comes in the last two cycles doesn't count.

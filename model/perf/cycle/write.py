@@ -17,6 +17,8 @@ def write_beats(w, now):
     cycle."""
     s, p, x = w.s, w.p, w.writer
     x.held = length(w.writes)
+    if not (x.merged or x.plan or x.request or x.busy or x.held):
+        return
     if x.merged and w.beats_held[0] < SLICE:
         row = put(w.sources[0])
         beat = w.sources[0, row]

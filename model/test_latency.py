@@ -31,6 +31,10 @@ def test_percentiles(name):
 def test_same_seed_same_draws():
     draws = [[Latency("e5-warm", seed=seed).round_trip() for _ in range(5)] for seed in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]
+    latency = Latency("e5-warm", seed=2)
+    assert latency.round_trip() == draws[2][0]
+    latency.seed(1)
+    assert [latency.round_trip() for _ in range(5)] == draws[0]
 
 
 def test_length_and_preceding_write_cost_more():

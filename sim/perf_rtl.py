@@ -96,6 +96,12 @@ class Runner:
         """Rates, latencies and counts of a loaded card. Raises `RunFailed` and `SimulatorError`."""
         return self.known(setting) or self._run(setting, "job_perf", self._load_job(setting), _summary)
 
+    def packets(self, setting, window_ns):
+        """{direction: [(cycle of the simulation, latency in cycles)]} of all packets of a load's first `window_ns`.
+        Raises as `measure`."""
+        job = self._load_job(setting) | {"warm_up_ns": 0, "window_ns": window_ns}
+        return self._run(setting, "job_perf", job, lambda setting, result: result["through"])
+
     def stages(self, setting):
         """Events of lone packets. Raises `RunFailed` and `SimulatorError`."""
         return self.known(setting, "job_stages") or self._run(

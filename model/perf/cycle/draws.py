@@ -3,6 +3,8 @@ long as these come in the same order."""
 
 import random
 
+import numpy as np
+
 from .compiled import compiled
 
 __all__ = ["STATE", "begin_again", "draw", "skip", "state_of"]
@@ -14,7 +16,7 @@ LOW, HIGH, TWIST = 0x7fffffff, 0x80000000, 0x9908b0df
 
 def state_of(seed):
     """State of a generator that is seeded like `random.Random(seed)`."""
-    return random.Random(seed).getstate()[1]
+    return np.array(random.Random(seed).getstate()[1])
 
 
 @compiled

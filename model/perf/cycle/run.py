@@ -1,6 +1,11 @@
 """A scenario followed cycle by cycle."""
 
+import fcntl
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
+from numba import config
 
 from model.moments import BEGIN, RESET, TEACH
 from model.perf.parameters import ParameterError
@@ -147,6 +152,19 @@ def _follow(w, packets, until):
     return _load(w, BEGIN, packets, BEGIN + until)
 
 
+@contextmanager
+def _compiling():
+    """One process compiles, which takes minutes; the others wait, and take what it has left."""
+    if _follow.signatures or config.DISABLE_JIT:
+        yield
+        return
+    folder = Path(config.CACHE_DIR)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def follow(scenario, packets, until, constants):
     """What became of a scenario until `packets` of each queue were through, or for `until` cycles.
 
@@ -160,7 +178,8 @@ def follow(scenario, packets, until, constants):
     memory = np.zeros(1, WORLD)
     _set_parameters({name: memory[name][0] for name in WORLD.names}, scenario, constants, kept)
     world = memory.view(np.recarray)[0]
-    end = _follow(world, packets, until)
+    with _compiling():
+        end = _follow(world, packets, until)
     times = world.times[:, :, :kept * pattern.queues].reshape(2, len(STAGE_NAMES), pattern.queues, kept)
     times = times[:, :, :, :int(max(world.posted[1].max(), world.fed.max()))]       # nothing is known of the others
     return end, world, times

@@ -148,7 +148,7 @@ class Pattern:
         for name in ("lengths", "times_ns"):
             _check(len(getattr(self, name)) <= MOST_LENGTHS,
                    f"{name} must be at most {MOST_LENGTHS}, not {len(getattr(self, name))}")
-        _check(self.begin >= 0, f"begin must not be below 0, not {self.begin!r}")
+        _check(0 <= self.begin <= self.ring, f"begin must be between 0 and the ring's size, not {self.begin!r}")
         _check(self.gap_ns >= 0, f"gap_ns must not be below 0, not {self.gap_ns!r}")
         _check(0 <= self.burst <= self.ring // 4, f"burst must be 0 to a quarter of the ring, not {self.burst!r}")
 

@@ -34,3 +34,9 @@ async def cycles_of_a_run(bench):
         "sent": [(frame.first, frame.last, len(frame.data)) for frame in bench.mac.captured], "received": seen,
         "messages": nic.messages.counts, "end": bench.env.now, "pcie": bench.host.statistics.report(bench.env.now),
         "trips": bench.host.statistics.trips}))
+    trips = list(bench.host.statistics.trips)
+    bench.env.seed(bench.seed)
+    await nic.send(bench.frame())
+    await bench.wire()
+    await bench.settle()
+    assert bench.host.statistics.trips[len(trips)][1] == trips[0][1], "the host draws as from the beginning"

@@ -18,6 +18,7 @@ from .state import (
     HEADER,
     LAST_BEAT,
     LINE,
+    STORES,
     TABLES,
     TX,
 )
@@ -113,7 +114,7 @@ def _give(w, now):
     if client < EVENTS:
         w.stored[client, put(w.stored[client]), 0] = now + 4
     elif client >= TABLES:
-        place = client - TABLES + 2
+        place = client - TABLES + STORES
         w.stored[place, put(w.stored[place]), 0] = now + 4
 
 
@@ -124,7 +125,7 @@ def _room(w, client, now):
     if client < EVENTS:
         return _level(w, client, now) <= 2 * (-(-(1 << p.batch_level) // p.lanes))
     if client >= TABLES:
-        return _level(w, client - TABLES + 2, now) <= 2 * (-(-p.read_bytes // 16 // p.lanes))
+        return _level(w, client - TABLES + STORES, now) <= 2 * (-(-p.read_bytes // 16 // p.lanes))
     return True
 
 

@@ -3,6 +3,8 @@
 Directions are 0, receive, and 1, transmit. Packets of a queue are counted from 0 on, and so are its descriptors.
 """
 
+from model.moments import BEGIN
+
 from .compiled import compiled
 from .fifo import drop, first, length, put, ready
 from .host import post_doorbell
@@ -145,7 +147,7 @@ def pace(w, now):
             if p.rx:
                 _feed_paced(w, now, q)
             w.bursts[q] += 1
-            w.due[q] = s.begin + _moment(w, w.bursts[q], q)
+            w.due[q] = BEGIN + _moment(w, w.bursts[q], q)
         following = min(following, w.due[q])
     s.due = following
 

@@ -3,7 +3,9 @@ cycle from which on its taker sees it."""
 
 from .compiled import compiled
 
-__all__ = ["drop", "first", "length", "put", "ready"]
+__all__ = ["SLICE", "drop", "first", "length", "put", "ready"]
+
+SLICE = 2       # entries of a register slice; it takes another one if it was not full at the cycle's beginning
 
 
 @compiled

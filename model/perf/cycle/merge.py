@@ -3,7 +3,7 @@
 from model.link import REQUEST
 
 from .compiled import compiled
-from .fifo import drop, first, length, put, ready
+from .fifo import SLICE, drop, first, length, put, ready
 from .host import READ, SUPPRESSED, USED, take
 from .packets import note
 from .state import DATA_ISSUED, RX
@@ -11,7 +11,6 @@ from .state import DATA_ISSUED, RX
 __all__ = ["merge"]
 
 SOURCES = 4     # three posted ones and reads
-SLICE = 2       # entries of a register slice; it takes another one if it was not full at the cycle's beginning
 
 
 @compiled

@@ -88,20 +88,15 @@ def _walk(w, now, cursor):
             s.here, s.told, stays = here.following, 0, 1
         else:
             w.tags[here.following].watched = 1
-    if stays:
-        if cursor >= 0:
-            w.waiting_cursors[put(w.waiting_cursors), 0] = cursor
-        return
-    s.told = 0
-    if length(w.waiting_cursors):
+    if not stays:
+        s.told = 0
+        if not length(w.waiting_cursors):
+            s.walking, s.here = cursor >= 0, cursor
+            return
         s.here = int(w.waiting_cursors[first(w.waiting_cursors), 0])
         drop(w.waiting_cursors)
-        if cursor >= 0:
-            w.waiting_cursors[put(w.waiting_cursors), 0] = cursor
-    elif cursor >= 0:
-        s.here = cursor
-    else:
-        s.walking = 0
+    if cursor >= 0:
+        w.waiting_cursors[put(w.waiting_cursors), 0] = cursor
 
 
 @compiled

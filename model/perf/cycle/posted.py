@@ -3,8 +3,7 @@ registers of `used_build` and `suppress`.
 """
 
 from .compiled import compiled
-from .fifo import put
-from .merge import SLICE
+from .fifo import SLICE, put
 
 __all__ = ["PENDING", "ROW", "SWITCH", "merge_posted"]
 

@@ -5,7 +5,7 @@ a client's queue, are there. Clients: fetches, event suppression structures, tab
 """
 
 from .compiled import compiled
-from .fifo import drop, first, length, put, ready
+from .fifo import SLICE, drop, first, length, put, ready
 from .state import (
     CLIENTS,
     DATA_READS,
@@ -18,8 +18,7 @@ from .window import FREE
 
 __all__ = ["data_may_be_read", "issue"]
 
-HELD = 2                # requests before what merges them with writes
-PROMPT = 3              # commands in the slice and in the splitter
+PROMPT = SLICE + 1      # commands in the slice and in the splitter
 
 
 @compiled
@@ -52,7 +51,7 @@ def issue(w, now):
     """A request gets its tag, one a cycle; data waits for the others, for spare tags and for the window."""
     s, window = w.s, w.window
     taken, counts, held = 0, False, length(w.prompt)
-    if s.requests_held < HELD:
+    if s.requests_held < SLICE:
         if ready(w.prompt, now):
             if s.free > 0:
                 row = w.prompt[first(w.prompt)]

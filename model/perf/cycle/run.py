@@ -37,7 +37,7 @@ PATIENCE = 2_000_000    # cycles without a packet after which the card stands st
 @compiled
 def _active(w, d):
     """Whether anything of a direction goes on: before the load both may be used."""
-    return not w.s.loaded or (w.p.rx if d == 0 else w.p.tx)
+    return not w.s.loaded or (w.p.rx if d == RX else w.p.tx)
 
 
 @compiled
@@ -108,14 +108,11 @@ def _prepare(w):
 
 
 @compiled
-def _load(w, now, packets, until):
+def _load(w, packets, until):
     """Load the card until as many packets of each queue are through, or until a cycle. Returns the cycle."""
-    s, p = w.s, w.p
-    s.begin, s.loaded = now, 1
+    s, p, now = w.s, w.p, BEGIN
+    s.loaded = 1
     if p.paced:
-        s.due = now
-        for q in range(p.queues):
-            w.due[q] += now
         pace(w, now)
     else:
         if p.tx:
@@ -134,7 +131,7 @@ def _load(w, now, packets, until):
         done = packets
         for q in range(p.queues):
             if p.tx:
-                done = min(done, w.events[1, q].told - w.begin[q])
+                done = min(done, w.events[1, q].told - p.taught)
             if p.rx:
                 done = min(done, w.events[0, q].told)
         if done >= packets:
@@ -149,7 +146,7 @@ def _load(w, now, packets, until):
 @compiled
 def _follow(w, packets, until):
     _prepare(w)
-    return _load(w, BEGIN, packets, BEGIN + until)
+    return _load(w, packets, BEGIN + until)
 
 
 @contextmanager
@@ -225,9 +222,9 @@ def _set_parameters(w, scenario, constants, packets):
         captured = np.array(pattern.times_ns) / cycle
         w["captured"][:len(captured)] = captured
         p["span"] = captured[-1] + (captured[-1] - captured[0]) / max(1, len(captured) - 1)
-        w["due"][:queues] = np.resize(captured, queues)
+        w["due"][:queues] = BEGIN + np.resize(captured, queues)
     elif not pattern.saturated:
-        w["due"][:queues] = np.arange(queues) / queues * p["gap"]
+        w["due"][:queues] = BEGIN + np.arange(queues) / queues * p["gap"]
     _rest(w, scenario)
 
 
@@ -236,6 +233,7 @@ def _rest(w, scenario):
     pattern, card, p = scenario.pattern, scenario.card, w["p"]
     s, window = w["s"], w["window"]
     s["open"], s["open_np"], s["free"], s["reading"], s["last_write"] = 1, 1, card.tags, -1, -1e18
+    s["opening"] = s["opened"] = -1
     s["wire_last"], s["cq_last"], s["rc_last"] = -1, -1, -1
     window["open"], window["probe"], window["limit"] = 1, 1, LEAST
     window["left"], window["least"], window["fastest"] = 9 * SLACK, LONG, 4 * SLACK
@@ -244,7 +242,6 @@ def _rest(w, scenario):
     w["wanted"][:] = 1
     w["collectors"]["expires"] = w["collectors"]["oldest"] = 1 << 60
     w["open_reads"][:] = -1
-    w["begin"][:] = pattern.begin
     table, fetch = card.read_bytes // 16, card.fetch_batch
     w["credit"][:] = [max(1, -(-fetch // p["lanes"]))] * 2 + [1] * 3 + [max(1, -(-table // p["lanes"]))] * 2 + [1 << 40]
     for direction, name in enumerate(("rx", "tx")):
@@ -253,4 +250,3 @@ def _rest(w, scenario):
     w["latencies"][:] = w["first_latencies"][:] = state_of(scenario.seed)
     w["moment_draws"][:] = w["first_moments"][:] = state_of(scenario.seed ^ MOMENTS)
     w["free_tags"][:card.tags] = np.arange(card.tags)
-    w["s"]["opening"] = w["s"]["opened"] = -1

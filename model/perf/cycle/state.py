@@ -13,7 +13,7 @@ from .draws import STATE
 __all__ = ["CLIENTS", "DATA_ISSUED", "DATA_READS", "DATA_THERE", "DELIVERED", "DESCRIPTOR_THERE", "DOORBELL", "EVENTS",
            "FETCH_ISSUED", "FIRST_BEAT", "GROUPS", "HEADER", "LAST_BEAT", "LINE", "LOOKS", "MOST_ENTRIES",
            "MOST_LENGTHS", "MOST_PACKETS", "MOST_QUEUES", "MOST_RING", "MOST_TAGS", "MSIX", "OFFERED", "RX", "SEEN",
-           "STAGE_NAMES", "TABLES", "TX", "USED_WRITTEN", "WORLD"]
+           "STAGE_NAMES", "STORES", "TABLES", "TX", "USED_WRITTEN", "WORLD"]
 
 # Of each packet; the last one is when the driver made it available, or gave it to the wire.
 STAGE_NAMES = ("doorbell", "fetch_issued", "descriptor_there", "data_issued", "data_there", "first_beat", "last_beat",
@@ -31,6 +31,7 @@ MOST_LENGTHS = 1 << 14
 MOST_FRAMES = 1 << 14
 MOST_PACKETS = 1 << 17       # of each direction, whose times are kept
 CLIENTS, GROUPS = 8, 4
+STORES = 2                  # of `Narrow`: those of both directions' fetches are 0 and 1; the first of those of tables
 DELIVERED = MOST_TAGS        # place of the transaction that is delivered
 RUN_QUEUES = "looks", "published", "spaces", "turns", "rooms", "walks"
 LOOKS, LINES = 2 * MOST_TAGS + 256, 12      # fetches that are remembered, and lines of memory that each touches
@@ -60,7 +61,7 @@ REGISTERS = _numbers(
     "free last_client offered group alone within delivered_group reading reading_tag rows_left "
     "held late residue commanded complete opening opened newest_group walking here told taken requests_held "
     "last_source locked",
-    "up_free down_free last_write cq_blocked rc_blocked due begin")
+    "up_free down_free last_write cq_blocked rc_blocked due")
 HOST = [
     ("times", np.float64, (2, len(STAGE_NAMES), MOST_PACKETS)),
     *((name, np.int64, STATE) for name in ("latencies", "moment_draws", "first_latencies", "first_moments")),
@@ -71,7 +72,7 @@ HOST = [
 ]
 DRIVER = [
     *((name, np.int64, (2, MOST_QUEUES)) for name in ("posted", "visible", "seen", "rung", "wanted", "wakes", "rings")),
-    *((name, np.int64, MOST_QUEUES) for name in ("collected", "idle", "fed", "left", "late", "bursts", "begin")),
+    *((name, np.int64, MOST_QUEUES) for name in ("collected", "idle", "fed", "left", "late", "bursts")),
     ("posted_at", np.float64, (2, MOST_QUEUES, MOST_RING)), ("due", np.float64, MOST_QUEUES),
     ("lengths", np.int64, MOST_LENGTHS), ("captured", np.float64, MOST_LENGTHS),
 ]

@@ -4,11 +4,10 @@ Every packet has one descriptor in the ring, of its buffer or of a table of two 
 """
 
 from .compiled import compiled
-from .fifo import drop, first, length, put, ready
-from .merge import SLICE
+from .fifo import SLICE, drop, first, length, put, ready
 from .packets import note
 from .runs import enter, pop, pulse, push
-from .state import DESCRIPTOR_THERE, FETCH_ISSUED, LINE, TABLES, TX
+from .state import DESCRIPTOR_THERE, FETCH_ISSUED, LINE, STORES, TABLES, TX
 
 __all__ = ["judge", "store_tables", "take_descriptors"]
 
@@ -215,12 +214,12 @@ def store_tables(w, d, now):
     beats = -(-TABLE_ELEMENTS // p.lanes)
     came = int(w.tables[d, row, 0])
     first_came = came - (beats - 1)
-    _passes(w, 2 + d, max(first_came, x.free))
+    _passes(w, STORES + d, max(first_came, x.free))
     drop(w.tables[d])
     # Its first element is at hand a cycle after it came, unless others were before it, and counts once all are there.
     begin = max(first_came + 1, came, x.busy)
     if beats > 1:
-        _passes(w, 2 + d, begin)
+        _passes(w, STORES + d, begin)
     x.busy = begin + TABLE_ELEMENTS
     x.free = x.busy - 1
     _element(w, d, q, begin + TABLE_ELEMENTS + 1)

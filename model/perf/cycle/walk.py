@@ -1,7 +1,7 @@
 """The walkers: transmit chains become reads of data, frames are put into receive buffers."""
 
 from .compiled import compiled
-from .fifo import drop, first, length, put, ready
+from .fifo import SLICE, drop, first, length, put, ready
 from .packets import size_of
 from .runs import enter, pop, pulse, push
 from .state import DATA_READS, HEADER, RX, TX
@@ -11,7 +11,7 @@ __all__ = ["emit_reads", "give_receipts", "read_chains", "take_frames"]
 TURN, TAKE = range(2)
 TURN_PACKETS, TURN_BYTES = 16, 16384
 FRAME, CHOOSE, WAIT, SECOND = range(4)
-VERDICTS, WRITES, RECEIPTS = 10, 2, 64
+VERDICTS, RECEIPTS = 10, 64
 
 
 @compiled
@@ -120,7 +120,7 @@ def take_frames(w, now):
     if x.state == CHOOSE and not ready(w.chains[RX, q], now - 1):
         x.state = WAIT
         return
-    if w.writer.held >= WRITES or w.s.verdicts >= VERDICTS or length(w.receipts) >= RECEIPTS:
+    if w.writer.held >= SLICE or w.s.verdicts >= VERDICTS or length(w.receipts) >= RECEIPTS:
         return
     size = size_of(w, q, x.place)
     if x.state == CHOOSE:

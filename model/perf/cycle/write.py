@@ -3,9 +3,8 @@
 from model.link import REQUEST
 
 from .compiled import compiled
-from .fifo import drop, first, length, put, ready
+from .fifo import SLICE, drop, first, length, put, ready
 from .host import DATA
-from .merge import SLICE
 
 __all__ = ["write_beats"]
 

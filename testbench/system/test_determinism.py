@@ -10,11 +10,15 @@ from testbench.system.bench_determinism import FRAMES, RECORD
 from testbench.system.catalogue import run_case
 
 
+def _run(case, folder, simulator, seed, extra):
+    outcome = run_case("testbench.system.bench_determinism", case, preset="tiny", simulator=simulator, seed=seed,
+                       directory=folder, extra=extra)
+    assert outcome.ok, f"{outcome.summary()} (log: {outcome.log})"
+
+
 def _cycles(folder, simulator, seed, **extra):
     folder = folder / f"{simulator}-{seed}-{len(extra)}"
-    outcome = run_case("testbench.system.bench_determinism", "cycles_of_a_run", preset="tiny", simulator=simulator,
-                       seed=seed, directory=folder, extra=extra)
-    assert outcome.ok, f"{outcome.summary()} (log: {outcome.log})"
+    _run("cycles_of_a_run", folder, simulator, seed, extra)
     return json.loads((folder / RECORD).read_text())
 
 
@@ -40,3 +44,9 @@ def test_another_seed_is_another_run(tmp_path):
     first, second = (_cycles(tmp_path, "verilator", seed) for seed in (7, 8))
     assert first != second
     assert _cycles(tmp_path / "again", "verilator", 7) == first
+
+
+@pytest.mark.parametrize("host", ["python", "compiled"])
+def test_a_seed_given_anew_begins_anew(tmp_path, host):
+    extra = {"compiled": str(environment_library("verilator"))} if host == "compiled" else {}
+    _run("a_seed_given_anew", tmp_path, "verilator", 7, extra)

@@ -91,7 +91,7 @@ def simulate(scenarios, *, packets=PACKETS, cycles=None, constants=None):
 
 
 def _answer(scenario, capacity, followed):
-    *_, found = followed
+    _, found = followed
     times, offered, mpps = {}, {}, {}
     for place, name in enumerate(("rx", "tx")):
         if scenario.pattern.direction in (name, "both"):

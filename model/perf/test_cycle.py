@@ -2,6 +2,7 @@
 packets."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -17,6 +18,8 @@ LONE = {"burst": 1, "gap_ns": 40_000.0, "lengths": (60,)}
 def times_of(direction, *, profile, packets, seed=1, **pattern):
     answer, = simulate([Scenario(card=Card(), host=Host(profile=profile), seed=seed,
                                  pattern=Pattern(direction=direction, **pattern))], packets=packets)
+    if direction == "both":
+        return {(name, stage): times for name in answer.times for stage, times in answer.times[name].items()}
     return answer.times[direction]
 
 
@@ -64,13 +67,38 @@ def test_no_data_is_read_before_its_descriptor_is_there(queues, indirect):
     assert (times["data_issued"] > times["descriptor_there"]).all()
 
 
-@pytest.mark.parametrize("direction, length", [("tx", 60), ("rx", 60), ("tx", 9014)])
-def test_what_is_not_followed_is_nothing(direction, length, monkeypatch):
-    """Cycles in which nothing can happen, or only a row is read, are passed over; one by one they lead to the same."""
-    scenario = {"profile": "2us", "packets": 96, "ring": 64, "lengths": (length,)}
+def everything(w, now, most):
+    """Instead of `following`: each cycle, and both engines in it."""
+    w.moving[:] = 1
+    return now + 1
+
+
+@pytest.mark.parametrize("direction, length, seed, pattern", [
+    ("tx", 60, 1, {}), ("rx", 60, 1, {}), ("both", 9014, 1, {"indirect": True}),
+    ("rx", 252, 370, {"ring": 512, "queues": 4, "burst": 32, "gap_ns": 15_480.0, "notification_data": True})])
+def test_what_is_not_followed_is_nothing(direction, length, seed, pattern, monkeypatch):
+    """Cycles in which nothing happens, or only TLPs are carried, are not followed; one by one they lead to the same."""
+    scenario = {"profile": "1us", "packets": 384, "ring": 64, "lengths": (length,), "seed": seed, **pattern}
     times = times_of(direction, **scenario)
     for name in ("_follow", "_prepare", "_pass_until", "_load"):        # not compiled, so that they call what is put in
         monkeypatch.setattr(run, name, getattr(run, name).py_func)
-    monkeypatch.setattr(run, "following", lambda w, now, most: now + 1)
+    monkeypatch.setattr(run, "following", everything)
     monkeypatch.setattr(run, "_compiling", nullcontext)     # there is nothing to wait for
     assert same(times, times_of(direction, **scenario))
+
+
+def test_what_was_followed_before_leaves_nothing():
+    """The memory is a thread's: neither many queues nor many packets are seen by what comes after them."""
+    scenario = {"profile": "2us", "packets": 64, "ring": 64, "indirect": True}
+    with ThreadPoolExecutor(1) as another:
+        alone = another.submit(times_of, "tx", **scenario).result()
+    times_of("tx", profile="1us", packets=512, queues=4, ring=256)
+    times_of("rx", profile="1us", packets=96, queues=8, ring=512)
+    assert same(alone, times_of("tx", **scenario))
+
+
+def test_what_is_compiled_is_loaded():
+    """A process that works is none that has compiled."""
+    times_of("rx", profile="1us", packets=1)
+    assert run._follow.stats.cache_hits and not run._follow.stats.cache_misses
+

@@ -31,7 +31,14 @@ def choose(w, now):
     s = w.s
     # A group is over once another one has begun and all of it was chosen before this cycle.
     over = s.newest_group != s.delivered_group and w.in_group[s.delivered_group] == 0
-    _choose(w, now)
+    if s.reading >= 0:
+        # Rows of data inside a slot concern nobody.
+        if s.rows_left > 1 and not s.late and w.reads[DELIVERED].client == DATA_READS:
+            s.rows_left -= 1
+        else:
+            _choose(w, now)
+    elif s.complete:
+        _choose(w, now)
     if over:
         s.delivered_group = (s.delivered_group + 1) % GROUPS
 
@@ -40,7 +47,7 @@ def choose(w, now):
 def _choose(w, now):
     s = w.s
     while ready(w.returned, now):
-        w.credit[int(w.returned[first(w.returned), 1])] += 1
+        w.credit[int(w.returned.rows[first(w.returned), 1])] += 1
         drop(w.returned)
     late = 0
     if s.reading >= 0:
@@ -63,7 +70,7 @@ def _choose(w, now):
     for client in range(CLIENTS):
         place = client + (s.delivered_group if client == DATA_READS else 0)
         if ready(w.done[place], now):
-            head = int(w.done[place, first(w.done[place]), 1])
+            head = int(w.done[place].rows[first(w.done[place]), 1])
             whole = w.reads[head]
             if client != DATA_READS and (w.credit[client] < whole.beats or not _room(w, client, now)):
                 continue
@@ -110,12 +117,12 @@ def _give(w, now):
     if client == DATA_READS:
         return
     row = put(w.returned)
-    w.returned[row, 0], w.returned[row, 1] = now + 5, client
+    w.returned.rows[row, 0], w.returned.rows[row, 1] = now + 5, client
     if client < EVENTS:
-        w.stored[client, put(w.stored[client]), 0] = now + 4
+        w.stored[client].rows[put(w.stored[client]), 0] = now + 4
     elif client >= TABLES:
         place = client - TABLES + STORES
-        w.stored[place, put(w.stored[place]), 0] = now + 4
+        w.stored[place].rows[put(w.stored[place]), 0] = now + 4
 
 
 @compiled
@@ -147,17 +154,17 @@ def _deliver(w, now, whole):
     client, q, cycle = whole.client, whole.queue, now + 3 + w.s.residue
     if client < EVENTS:
         row = put(w.batches[client])
-        batch = w.batches[client, row]
+        batch = w.batches[client].rows[row]
         batch[0], batch[1], batch[2], batch[3], batch[4] = cycle, q, whole.a, whole.bytes // 16, whole.b
         batch[5], batch[6], batch[7] = whole.look, whole.address // LINE, whole.address
         batch[8], batch[9] = whole.issued, whole.there
     elif client < TABLES:
         row = put(w.answers[client - EVENTS])
-        w.answers[client - EVENTS, row, 0], w.answers[client - EVENTS, row, 1] = cycle, q
-        w.answers[client - EVENTS, row, 2] = whole.there
+        w.answers[client - EVENTS].rows[row, 0], w.answers[client - EVENTS].rows[row, 1] = cycle, q
+        w.answers[client - EVENTS].rows[row, 2] = whole.there
     elif client < DATA_READS:
         row = put(w.tables[client - TABLES])
-        w.tables[client - TABLES, row, 0], w.tables[client - TABLES, row, 1] = cycle, q
+        w.tables[client - TABLES].rows[row, 0], w.tables[client - TABLES].rows[row, 1] = cycle, q
     else:
         _data(w, cycle, whole, w.tails[client, q] != whole.last)
 
@@ -179,7 +186,7 @@ def _data(w, cycle, whole, behind):
     note(w, TX, FIRST_BEAT, q, place, begins)
     note(w, TX, LAST_BEAT, q, place, s.eth_last)
     row = put(w.leaving)
-    w.leaving[row, 0], w.leaving[row, 1] = s.eth_last, q
+    w.leaving.rows[row, 0], w.leaving.rows[row, 1] = s.eth_last, q
     row = put(w.completions[TX])
-    w.completions[TX, row, 0], w.completions[TX, row, 1] = cycle + 2, q
-    w.completions[TX, row, 2], w.completions[TX, row, 3] = 0, behind
+    w.completions[TX].rows[row, 0], w.completions[TX].rows[row, 1] = cycle + 2, q
+    w.completions[TX].rows[row, 2], w.completions[TX].rows[row, 3] = 0, behind

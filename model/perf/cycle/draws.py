@@ -1,6 +1,7 @@
 """The random numbers of `random.Random`, so that the host takes the same time for its reads as in the testbench, as
 long as these come in the same order."""
 
+import functools
 import random
 
 import numpy as np
@@ -14,6 +15,7 @@ STATE = WORDS + 1       # words, and which is next
 LOW, HIGH, TWIST = 0x7fffffff, 0x80000000, 0x9908b0df
 
 
+@functools.lru_cache
 def state_of(seed):
     """State of a generator that is seeded like `random.Random(seed)`."""
     return np.array(random.Random(seed).getstate()[1])

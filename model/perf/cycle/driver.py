@@ -22,18 +22,24 @@ def run(w, now):
     """Everybody who was woken in this cycle."""
     s, p = w.s, w.p
     if s.wakes:
-        s.wakes = 0
-        for q in range(p.queues):
-            if w.wakes[RX, q]:
-                w.wakes[RX, q] = 0
-                _receive(w, now, q)
-        for q in range(p.queues):
-            if w.wakes[TX, q]:
-                w.wakes[TX, q] = 0
-                _seen(w, now, TX, q)
-                transmit(w, now, q)
+        _woken(w, now)
     if p.paced and s.loaded and s.due <= now + TICK:
         pace(w, now)
+
+
+@compiled
+def _woken(w, now):
+    queues = w.p.queues
+    w.s.wakes = 0
+    for q in range(queues):
+        if w.wakes[RX, q]:
+            w.wakes[RX, q] = 0
+            _receive(w, now, q)
+    for q in range(queues):
+        if w.wakes[TX, q]:
+            w.wakes[TX, q] = 0
+            _seen(w, now, TX, q)
+            transmit(w, now, q)
 
 
 @compiled
@@ -120,7 +126,7 @@ def _offer(w, now, q):
     place = w.fed[q]
     note(w, RX, OFFERED, q, place, now)
     row = put(w.wire)
-    w.wire[row, 1], w.wire[row, 2] = q, place
+    w.wire.rows[row, 1], w.wire.rows[row, 2] = q, place
     w.fed[q] = place + 1
 
 
@@ -162,28 +168,39 @@ def _feed_paced(w, now, q):
 @compiled
 def send_frames(w, now):
     """The wire's next frame, a beat a cycle from the next one on."""
+    if length(w.wire) and w.s.wire_last <= now:
+        _send_frame(w, now)
+
+
+@compiled
+def _send_frame(w, now):
     s, p = w.s, w.p
-    if length(w.wire) and s.wire_last <= now:
-        row = first(w.wire)
-        q, place = int(w.wire[row, 1]), int(w.wire[row, 2])
-        size = size_of(w, q, place)
-        beats = -(-size // p.beat)
-        s.wire_last = now + beats
-        known = now + min(beats, -(-PARSED // p.beat)) + p.parse_delay
-        s.offer_at = max(s.offer_at + 1, max(s.wire_last, known) + p.offer_delay)
-        frame = put(w.frames)
-        w.frames[frame, 0], w.frames[frame, 1], w.frames[frame, 2] = s.offer_at, q, place
-        note(w, RX, FIRST_BEAT, q, place, now + 1)
-        note(w, RX, LAST_BEAT, q, place, s.wire_last)
-        drop(w.wire)
+    row = first(w.wire)
+    q, place = int(w.wire.rows[row, 1]), int(w.wire.rows[row, 2])
+    size = size_of(w, q, place)
+    beats = -(-size // p.beat)
+    s.wire_last = now + beats
+    known = now + min(beats, -(-PARSED // p.beat)) + p.parse_delay
+    s.offer_at = max(s.offer_at + 1, max(s.wire_last, known) + p.offer_delay)
+    frame = put(w.frames)
+    w.frames.rows[frame, 0], w.frames.rows[frame, 1], w.frames.rows[frame, 2] = s.offer_at, q, place
+    note(w, RX, FIRST_BEAT, q, place, now + 1)
+    note(w, RX, LAST_BEAT, q, place, s.wire_last)
+    drop(w.wire)
 
 
 @compiled
 def frame_left(w, now):
     """Frames whose last beat has passed `eth_tx`."""
+    if ready(w.leaving, now):
+        _frames_left(w, now)
+
+
+@compiled
+def _frames_left(w, now):
     s, p = w.s, w.p
     while ready(w.leaving, now):
-        q = int(w.leaving[first(w.leaving), 1])
+        q = int(w.leaving.rows[first(w.leaving), 1])
         w.left[q] += 1
         drop(w.leaving)
         if p.both and s.loaded:

@@ -19,10 +19,14 @@ STREAK = 3
 def fetch(w, d, now):
     """A cycle of direction `d`."""
     x = w.fetchers[d]
-    if x.state == EVENT and not x.pending and not _anything(w, d):
-        x.yields, x.room_first = 0, 1
-        return
-    free_port = w.commands[d, 0, 1] == 0
+    if x.state or x.pending or x.yields or not x.room_first or _anything(w, d):
+        _fetch(w, d, now)
+
+
+@compiled
+def _fetch(w, d, now):
+    x = w.fetchers[d]
+    free_port = not length(w.commands[d])
     waiting = ready(w.looks[d], now)
     applied = False
     yields, woken = x.yields, x.woken
@@ -86,16 +90,16 @@ def _hold_event(w, d, now, applied):
     x.room_last = 0
     if ready(w.reports[d], now):
         row = first(w.reports[d])
-        x.kind, x.event_queue, x.full = REPORT, int(w.reports[d, row, 1]), int(w.reports[d, row, 2])
-        x.position, x.count = int(w.reports[d, row, 3]), int(w.reports[d, row, 4])
+        x.kind, x.event_queue, x.full = REPORT, int(w.reports[d].rows[row, 1]), int(w.reports[d].rows[row, 2])
+        x.position, x.count = int(w.reports[d].rows[row, 3]), int(w.reports[d].rows[row, 4])
         drop(w.reports[d])
     elif ready(w.switched[d], now):
         row = first(w.switched[d])
-        x.kind, x.event_queue, x.enable = SWITCHED, int(w.switched[d, row, 1]), int(w.switched[d, row, 2])
+        x.kind, x.event_queue, x.enable = SWITCHED, int(w.switched[d].rows[row, 1]), int(w.switched[d].rows[row, 2])
         drop(w.switched[d])
     elif ready(w.bells[d], now):
         row = first(w.bells[d])
-        x.kind, x.event_queue, x.told = BELL, int(w.bells[d, row, 1]), int(w.bells[d, row, 2])
+        x.kind, x.event_queue, x.told = BELL, int(w.bells[d].rows[row, 1]), int(w.bells[d].rows[row, 2])
         drop(w.bells[d])
     else:
         return
@@ -181,7 +185,7 @@ def _bad(w, d, now, q):
 @compiled
 def _switch(w, d, now, q, enable):
     row = put(w.switches[d])
-    w.switches[d, row, 0], w.switches[d, row, 1], w.switches[d, row, 2] = now + 1, q, enable
+    w.switches[d].rows[row, 0], w.switches[d].rows[row, 1], w.switches[d].rows[row, 2] = now + 1, q, enable
 
 
 @compiled
@@ -245,7 +249,7 @@ def _issue(w, d, now, q, count, more):
     if more:
         push(w.looks[d], w.in_looks[d], q, now + 1)
     row = put(w.commands[d])
-    command = w.commands[d, row]
+    command = w.commands[d].rows[row]
     command[0], command[1] = now + 1, q
     command[2], command[3] = w.rings[d, q] + f.position % p.ring * 16, count * 16
     command[4], command[5], command[6] = f.position, f.epoch, 0

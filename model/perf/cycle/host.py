@@ -13,7 +13,7 @@ from .compiled import compiled
 from .draws import draw, skip
 from .fifo import drop, first, length, put, ready
 from .packets import note
-from .state import DATA_THERE, DOORBELL, EVENTS, LINE, RX
+from .state import DATA_THERE, DOORBELL, EVENTS, LINE, MOST_TAGS, RX
 
 __all__ = ["DATA", "QUEUE_BYTES", "READ", "SUPPRESSED", "USED", "advance", "answer", "post_doorbell", "take"]
 
@@ -22,6 +22,7 @@ QUEUE_TLPS, QUEUE_BYTES, QUEUE_NP, ROOM_BYTES, ROOM_CQ = 32, 4096, 16, 4096, 16 
 DOORBELL_BYTES = REQUEST + EVENT                # of the link
 QUANTILES = (0.0, 0.5, 0.95, 0.99, 0.999, 1.0)
 NEVER = 1e18
+PART = 1 << 13          # more than the bytes of a completion
 
 
 @compiled
@@ -31,39 +32,49 @@ def take(w, now, kind, size, a, b, c):
     start = max(float(now), s.up_free)
     s.up_free = start + size / p.link
     row = put(w.arrivals)
-    w.arrivals[row, 0] = s.up_free
-    w.arrivals[row, 1] = start
-    w.arrivals[row, 2] = kind
-    w.arrivals[row, 3] = a
-    w.arrivals[row, 4] = b
-    w.arrivals[row, 5] = c
-    w.waiting[put(w.waiting), 0] = start
+    w.arrivals.rows[row, 0] = s.up_free
+    w.arrivals.rows[row, 1] = start
+    w.arrivals.rows[row, 2] = kind
+    w.arrivals.rows[row, 3] = a
+    w.arrivals.rows[row, 4] = b
+    w.arrivals.rows[row, 5] = c
+    w.waiting.rows[put(w.waiting), 0] = start
     if kind == READ:
-        w.waiting_np[put(w.waiting_np), 0] = start
+        w.waiting_np.rows[put(w.waiting_np), 0] = start
 
 
 @compiled
 def advance(w, now):
     """What arrives until `now`, and what goes downstream; then whether `rq` and its reads are open in the next
     cycle."""
-    s, p = w.s, w.p
-    while ready(w.arrivals, now):
-        row = first(w.arrivals)
-        arrival, kind = w.arrivals[row, 0], int(w.arrivals[row, 2])
-        if kind == READ:
-            _serve(w, arrival, w.arrivals[row, 1], int(w.arrivals[row, 3]))
-        else:
-            s.last_write = arrival
-            _written(w, kind, int(w.arrivals[row, 3]), int(w.arrivals[row, 4]), int(w.arrivals[row, 5]), arrival)
-        drop(w.arrivals)
-    if s.parts or length(w.requests):
+    s = w.s
+    if ready(w.arrivals, now):
+        _arrive(w, now)
+    # Nothing goes while the link is busy.
+    if s.down_free <= now + 1 and ((s.parts and w.parts_due[0] <= now + 1) or ready(w.requests, now + 1)):
         _send_downstream(w, now)
     while ready(w.waiting, now):
         drop(w.waiting)
     while ready(w.waiting_np, now):
         drop(w.waiting_np)
-    s.open = length(w.waiting) < QUEUE_TLPS and (s.up_free - now) * p.link < QUEUE_BYTES
+    s.open = length(w.waiting) < QUEUE_TLPS and (s.up_free - now) * w.p.link < QUEUE_BYTES
     s.open_np = length(w.waiting_np) < QUEUE_NP
+
+
+@compiled
+def _arrive(w, now):
+    """TLPs that are there by now."""
+    s = w.s
+    while ready(w.arrivals, now):
+        row = first(w.arrivals)
+        arrival, kind = w.arrivals.rows[row, 0], int(w.arrivals.rows[row, 2])
+        if kind == READ:
+            _serve(w, arrival, w.arrivals.rows[row, 1], int(w.arrivals.rows[row, 3]))
+        else:
+            s.last_write = arrival
+            a, b, c = int(w.arrivals.rows[row, 3]), int(w.arrivals.rows[row, 4]), int(w.arrivals.rows[row, 5])
+            _written(w, kind, a, b, c, arrival)
+        drop(w.arrivals)
 
 
 @compiled
@@ -121,42 +132,44 @@ def _serve(w, arrival, start, tag):
 @compiled
 def _due(w, when, tag, size, last):
     """One more completion: the earliest is on top of the heap."""
-    s, heap = w.s, w.parts
-    at, sequence = s.parts, s.sequence
+    s, whens, parts = w.s, w.parts_due, w.parts
+    at, part = s.parts, ((s.sequence * MOST_TAGS + tag) * PART + size) * 2 + last
     s.parts += 1
     s.sequence += 1
     while at > 0:
-        above = (at - 1) // 2
-        if heap[above].when < when or (heap[above].when == when and heap[above].sequence < sequence):
+        above = (at - 1) >> 1
+        if whens[above] <= when:        # of two at the same time the one that was known first
             break
-        heap[at] = heap[above]
+        whens[at], parts[at] = whens[above], parts[above]
         at = above
-    part = heap[at]
-    part.when, part.sequence, part.tag, part.bytes, part.last = when, sequence, tag, size, last
+    whens[at], parts[at] = when, part
 
 
 @compiled
 def _pop(w):
     """Take the completion on top away."""
-    s, heap = w.s, w.parts
+    s, whens, parts = w.s, w.parts_due, w.parts
     s.parts -= 1
     count = s.parts
-    moved = heap[count]
-    when, sequence = moved.when, moved.sequence
+    when, part = whens[count], parts[count]
     at = 0
     while True:
         below = 2 * at + 1
         if below >= count:
             break
-        if below + 1 < count and (heap[below + 1].when < heap[below].when
-                                  or (heap[below + 1].when == heap[below].when
-                                      and heap[below + 1].sequence < heap[below].sequence)):
+        if below + 1 < count and _before(whens[below + 1], parts[below + 1], whens[below], parts[below]):
             below += 1
-        if heap[below].when > when or (heap[below].when == when and heap[below].sequence > sequence):
+        if _before(when, part, whens[below], parts[below]):
             break
-        heap[at] = heap[below]
+        whens[at], parts[at] = whens[below], parts[below]
         at = below
-    heap[at] = heap[count]
+    whens[at], parts[at] = when, part
+
+
+@compiled
+def _before(when, part, other_when, other_part):
+    """Of two completions due at the same time the one that was known first."""
+    return when < other_when or (when == other_when and part < other_part)
 
 
 @compiled
@@ -171,11 +184,11 @@ def _send_downstream(w, now):
         if answered and s.rc_bytes >= ROOM_BYTES:
             s.rc_blocked = now + 1
             answered = False
-        if asked and (not answered or w.requests[first(w.requests), 0] <= w.parts[0].when):
-            earliest = max(w.requests[first(w.requests), 0], s.cq_blocked)
+        if asked and (not answered or w.requests.rows[first(w.requests), 0] <= w.parts_due[0]):
+            earliest = max(w.requests.rows[first(w.requests), 0], s.cq_blocked)
         elif answered:
             asked = False
-            earliest = max(w.parts[0].when, s.rc_blocked)
+            earliest = max(w.parts_due[0], s.rc_blocked)
         else:
             return
         if max(earliest, s.down_free) > now + 1:
@@ -184,13 +197,14 @@ def _send_downstream(w, now):
             size = DOORBELL_BYTES
             from_row, row = first(w.requests), put(w.cq)
             for field in range(1, 4):
-                w.cq[row, field] = w.requests[from_row, field]
+                w.cq.rows[row, field] = w.requests.rows[from_row, field]
             drop(w.requests)
         else:
-            part = w.parts[0]
-            size = COMPLETION + 4 * -(-part.bytes // 4)
-            row = put(w.rc)
-            w.rc[row, 1], w.rc[row, 2], w.rc[row, 3] = part.tag, part.bytes, part.last
+            part, row = w.parts[0], put(w.rc)
+            length_of_part = (part >> 1) % PART
+            size = COMPLETION + 4 * -(-length_of_part // 4)
+            w.rc.rows[row, 1], w.rc.rows[row, 2] = (part >> 1) // PART % MOST_TAGS, length_of_part
+            w.rc.rows[row, 3] = part & 1
             s.rc_bytes += size
             _pop(w)
         s.down_free = max(earliest, s.down_free) + size / p.link
@@ -199,27 +213,40 @@ def _send_downstream(w, now):
 @compiled
 def answer(w, now):
     """What begins to be driven at `cq` and `rc`: a beat a cycle from the next one on."""
+    if length(w.cq) and w.s.cq_last <= now:
+        _ring(w, now)
+    if length(w.rc) and w.s.rc_last <= now:
+        _complete(w, now)
+
+
+@compiled
+def _ring(w, now):
+    """A doorbell."""
     s, p = w.s, w.p
-    if length(w.cq) and s.cq_last <= now:
-        row = first(w.cq)
-        s.cq_last = now + 1
-        direction, q = int(w.cq[row, 1]), int(w.cq[row, 2])
-        bell = put(w.bells[direction])
-        w.bells[direction, bell, 0] = s.cq_last + p.doorbell_delay
-        w.bells[direction, bell, 1], w.bells[direction, bell, 2] = q, w.cq[row, 3]
-        _rung(w, direction, q, int(w.cq[row, 3]), s.cq_last)
-        drop(w.cq)
-    if length(w.rc) and s.rc_last <= now:
-        row = first(w.rc)
-        tag, size = int(w.rc[row, 1]), int(w.rc[row, 2])
-        beats = max(1, -(-size // p.beat))
-        s.rc_last = now + beats
-        s.rc_bytes -= COMPLETION + 4 * -(-size // 4)
-        if w.rc[row, 3]:
-            w.tags[tag].there = s.rc_last
-            end = put(w.ended)
-            w.ended[end, 0], w.ended[end, 1] = s.rc_last + 2, tag
-        drop(w.rc)
+    row = first(w.cq)
+    s.cq_last = now + 1
+    direction, q = int(w.cq.rows[row, 1]), int(w.cq.rows[row, 2])
+    bell = put(w.bells[direction])
+    w.bells[direction].rows[bell, 0] = s.cq_last + p.doorbell_delay
+    w.bells[direction].rows[bell, 1], w.bells[direction].rows[bell, 2] = q, w.cq.rows[row, 3]
+    _rung(w, direction, q, int(w.cq.rows[row, 3]), s.cq_last)
+    drop(w.cq)
+
+
+@compiled
+def _complete(w, now):
+    """A completion; a beat begins when the one before is over."""
+    s, p = w.s, w.p
+    row = first(w.rc)
+    tag, size = int(w.rc.rows[row, 1]), int(w.rc.rows[row, 2])
+    beats = max(1, -(-size // p.beat))
+    s.rc_last = now + beats
+    s.rc_bytes -= COMPLETION + 4 * -(-size // 4)
+    if w.rc.rows[row, 3]:
+        w.tags[tag].there = s.rc_last
+        end = put(w.ended)
+        w.ended.rows[end, 0], w.ended.rows[end, 1] = s.rc_last + 2, tag
+    drop(w.rc)
 
 
 @compiled
@@ -236,4 +263,5 @@ def _rung(w, direction, q, until, cycle):
 def post_doorbell(w, now, direction, q, until):
     """The driver rings: all packets before number `until` are available."""
     row = put(w.requests)
-    w.requests[row, 0], w.requests[row, 1], w.requests[row, 2], w.requests[row, 3] = now, direction, q, until
+    request = w.requests.rows[row]
+    request[0], request[1], request[2], request[3] = now, direction, q, until

@@ -22,8 +22,13 @@ def merge(w, now):
     for n in range(SOURCES - 1):
         w.beats_held[n] = length(w.sources[n])
         held += w.beats_held[n]
-    if held == 0:
-        return
+    if held:
+        _merge(w, now)
+
+
+@compiled
+def _merge(w, now):
+    s = w.s
     # A register slice, and before it one register.
     sliced = length(w.pipe) - s.taken
     moves = sliced < SLICE
@@ -56,16 +61,16 @@ def _grant(w, now, source, straight):
     for other in range(SOURCES - 1):
         alone = alone and (other == source or not ready(w.sources[other], now))
     row = put(w.pipe)
-    beat = w.pipe[row]
+    beat = w.pipe.rows[row]
     if source == SOURCES - 1:
-        tag = int(w.requested[first(w.requested), 1])
+        tag = int(w.requested.rows[first(w.requested), 1])
         drop(w.requested)
         beat[1], beat[2], beat[3], beat[4], beat[5], beat[6] = 1, READ, REQUEST, tag, 0, 0
     else:
         alone = alone and not ready(w.requested, now)
         from_row = first(w.sources[source])
         for field in range(1, 7):
-            beat[field] = w.sources[source, from_row, field]
+            beat[field] = w.sources[source].rows[from_row, field]
         drop(w.sources[source])
     s.taken = not (alone and beat[1])
     s.locked = not beat[1]
@@ -75,7 +80,7 @@ def _grant(w, now, source, straight):
 @compiled
 def _pass(w, now):
     """A beat on `rq`; with the last one the TLP is on its way, and who wrote it is told in the next cycle."""
-    beat = w.pipe[first(w.pipe)]
+    beat = w.pipe.rows[first(w.pipe)]
     if beat[1]:
         kind, a, b, c = int(beat[2]), int(beat[4]), int(beat[5]), int(beat[6])
         if kind == READ:
@@ -83,11 +88,11 @@ def _pass(w, now):
             head.issued = now
         elif kind == USED:
             row = put(w.accepted[a])
-            w.accepted[a, row, 0], w.accepted[a, row, 1], w.accepted[a, row, 2] = now + 1, b, c
+            w.accepted[a].rows[row, 0], w.accepted[a].rows[row, 1], w.accepted[a].rows[row, 2] = now + 1, b, c
         elif kind == SUPPRESSED:
             w.suppressors[a].accepted = now + 1
         elif c >= 0:
-            w.sent[put(w.sent), 0] = now + 2
+            w.sent.rows[put(w.sent), 0] = now + 2
             note(w, RX, DATA_ISSUED, b, c, now)
         take(w, now, kind, int(beat[3]), a, b, c)
     drop(w.pipe)

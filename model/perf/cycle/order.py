@@ -17,6 +17,13 @@ __all__ = ["append", "retire"]
 def append(w):
     """The tag that was taken in the cycle before goes to the end of its domain's list."""
     s = w.s
+    if s.opened >= 0 or s.opening >= 0:
+        _append(w)
+
+
+@compiled
+def _append(w):
+    s = w.s
     tag = s.opened
     s.opened, s.opening = s.opening, -1
     if tag < 0:
@@ -37,16 +44,22 @@ def append(w):
 @compiled
 def retire(w, now):
     """A tag is over, a cycle; one that was never sent, where no completion ends one. Then the walk goes on."""
-    s = w.s
     w.window.came, w.window.told = 0, 0
+    if w.s.walking or ready(w.ended, now) or ready(w.unsent, now):
+        _retire(w, now)
+
+
+@compiled
+def _retire(w, now):
+    s = w.s
     cursor = -1
     if ready(w.ended, now):
-        tag = int(w.ended[first(w.ended), 1])
+        tag = int(w.ended.rows[first(w.ended), 1])
         drop(w.ended)
         count_came(w, now, tag)
         cursor = _retired(w, tag)
     elif ready(w.unsent, now):
-        tag = int(w.unsent[first(w.unsent), 1])
+        tag = int(w.unsent.rows[first(w.unsent), 1])
         drop(w.unsent)
         cursor = _retired(w, tag)
     if s.walking or cursor >= 0:
@@ -93,10 +106,10 @@ def _walk(w, now, cursor):
         if not length(w.waiting_cursors):
             s.walking, s.here = cursor >= 0, cursor
             return
-        s.here = int(w.waiting_cursors[first(w.waiting_cursors), 0])
+        s.here = int(w.waiting_cursors.rows[first(w.waiting_cursors), 0])
         drop(w.waiting_cursors)
     if cursor >= 0:
-        w.waiting_cursors[put(w.waiting_cursors), 0] = cursor
+        w.waiting_cursors.rows[put(w.waiting_cursors), 0] = cursor
 
 
 @compiled
@@ -108,5 +121,5 @@ def _tell(w, now, tag):
     whole = w.reads[head]
     place = whole.client + (whole.group if whole.client == DATA_READS else 0)
     row = put(w.done[place])
-    w.done[place, row, 0], w.done[place, row, 1] = now + 1, head
+    w.done[place].rows[row, 0], w.done[place].rows[row, 1] = now + 1, head
     w.s.complete += 1

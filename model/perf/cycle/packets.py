@@ -8,6 +8,8 @@ __all__ = ["note", "size_of"]
 @compiled
 def size_of(w, q, place):
     """Bytes of a frame."""
+    if w.p.lengths == 1:
+        return w.lengths[0]
     return w.lengths[(place * w.p.queues + q) % w.p.lengths]
 
 
@@ -17,4 +19,4 @@ def note(w, d, stage, q, place, cycle):
     leave nothing."""
     if place < w.p.packets:
         at = q * w.p.packets + place
-        w.times[d, stage, at] = max(w.times[d, stage, at], cycle)
+        w.times[d, at, stage] = max(w.times[d, at, stage], cycle)

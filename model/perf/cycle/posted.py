@@ -27,7 +27,7 @@ def merge_posted(w, d, now):
         x.held = not (taken and registers[source, 1])
         if taken:
             row = put(w.sources[1 + d])
-            beat = w.sources[1 + d, row]
+            beat = w.sources[1 + d].rows[row]
             beat[0] = now + 1
             for field in range(1, 7):
                 beat[field] = registers[source, field]

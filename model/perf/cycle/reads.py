@@ -39,9 +39,9 @@ def _arbitrate(w, now, held):
     if s.offered:
         return
     row, place = first(w.commands[client]), put(w.prompt)
-    w.prompt[place, 0], w.prompt[place, 1] = now + 2, client
+    w.prompt.rows[place, 0], w.prompt.rows[place, 1] = now + 2, client
     for field in range(1, 7):
-        w.prompt[place, field + 1] = w.commands[client, row, field]
+        w.prompt.rows[place, field + 1] = w.commands[client].rows[row, field]
     drop(w.commands[client])
     s.commanded -= 1
 
@@ -49,22 +49,30 @@ def _arbitrate(w, now, held):
 @compiled
 def issue(w, now):
     """A request gets its tag, one a cycle; data waits for the others, for spare tags and for the window."""
-    s, window = w.s, w.window
+    s = w.s
+    w.window.asked = 0
+    if s.commanded or (s.requests_held < SLICE and (length(w.prompt) or length(w.commands[DATA_READS]))):
+        _issue(w, now)
+
+
+@compiled
+def _issue(w, now):
+    s = w.s
     taken, counts, held = 0, False, length(w.prompt)
     if s.requests_held < SLICE:
         if ready(w.prompt, now):
             if s.free > 0:
-                row = w.prompt[first(w.prompt)]
+                row = w.prompt.rows[first(w.prompt)]
                 taken = _request(w, now, int(row[1]), row[2:])
                 if row[4] <= 0:
                     drop(w.prompt)
         elif ready(w.commands[DATA_READS], now) and data_may_be_read(w):
             counts = True
-            command = w.commands[DATA_READS, first(w.commands[DATA_READS])]
+            command = w.commands[DATA_READS].rows[first(w.commands[DATA_READS])]
             taken = _request(w, now, DATA_READS, command[1:])
             if command[3] <= 0:
                 drop(w.commands[DATA_READS])
-    window.asked = max(0, taken - FREE) if counts else 0
+    w.window.asked = max(0, taken - FREE) if counts else 0
     _arbitrate(w, now, held)
 
 
@@ -75,8 +83,8 @@ def data_may_be_read(w):
     s, p = w.s, w.p
     if s.free <= p.reserved_tags or not w.window.open:
         return False
-    command = w.commands[DATA_READS, first(w.commands[DATA_READS])]
-    if command[5] == 0 or command[2] % p.read_bytes + command[3] > p.read_bytes:
+    command = w.commands[DATA_READS].rows[first(w.commands[DATA_READS])]
+    if command[5] == 0 or int(command[2]) % p.read_bytes + int(command[3]) > p.read_bytes:
         return True
     switch = not s.within and (command[5] == 2 or s.alone)
     return not switch or (s.group + 1) % GROUPS != s.delivered_group
@@ -122,10 +130,10 @@ def _request(w, now, client, command):
             _group(w, whole, command[4] == 2)
     if size > 0:
         row = put(w.requested)
-        w.requested[row, 0], w.requested[row, 1] = now + 1, tag
+        w.requested.rows[row, 0], w.requested.rows[row, 1] = now + 1, tag
     else:
         end = put(w.unsent)
-        w.unsent[end, 0], w.unsent[end, 1] = now + 5, tag
+        w.unsent.rows[end, 0], w.unsent.rows[end, 1] = now + 5, tag
     return size
 
 

@@ -1,11 +1,14 @@
 """A scenario followed cycle by cycle."""
 
 import fcntl
+import subprocess
+import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numba import config
+from numba import config, int64, typeof
 
 from model.moments import BEGIN, RESET, TEACH
 from model.perf.parameters import ParameterError
@@ -15,12 +18,13 @@ from .deliver import choose
 from .draws import begin_again, state_of
 from .driver import feed, frame_left, pace, post, run, send_frames, transmit
 from .fetch import fetch
+from .fifo import ready
 from .host import advance, answer, post_doorbell
 from .merge import merge
 from .order import append, retire
 from .reads import issue
-from .rest import following
-from .state import MOST_PACKETS, RX, STAGE_NAMES, TX, WORLD
+from .rest import active, following
+from .state import LARGE, MOST_PACKETS, RX, STAGE_NAMES, TX, WORLD
 from .supply import judge, store_tables, take_descriptors
 from .used import ask_events, build_runs, collect, publish, suppress
 from .walk import emit_reads, give_receipts, read_chains, take_frames
@@ -29,15 +33,16 @@ from .write import write_beats
 
 __all__ = ["follow"]
 
+ROOT = Path(__file__).parents[3]
 PART_REQUESTS = 24      # of `hdl.config`: requests of a transaction, at most
 MOMENTS = 0x5eed        # what `testbench.bfm` makes of a seed for the moments at which it looks at lines of memory
 PATIENCE = 2_000_000    # cycles without a packet after which the card stands still
 
 
 @compiled
-def _active(w, d):
-    """Whether anything of a direction goes on: before the load both may be used."""
-    return not w.s.loaded or (w.p.rx if d == RX else w.p.tx)
+def _due(w, d, now):
+    """Whether anything may happen in a direction's engine."""
+    return (w.moving[d] or w.collectors[d].expires <= now or ready(w.bells[d], now)) and active(w, d)
 
 
 @compiled
@@ -51,7 +56,7 @@ def _cycle(w, now):
     send_frames(w, now)
     retire(w, now)
     for d in range(2):
-        if _active(w, d):
+        if _due(w, d, now):
             collect(w, d, now)
             build_runs(w, d, now)
             suppress(w, d, now)
@@ -62,15 +67,15 @@ def _cycle(w, now):
     # Who takes goes before who gives, so that a full register can be filled again.
     issue(w, now)
     for d in range(2):
-        if _active(w, d):
+        if _due(w, d, now):
             take_descriptors(w, d, now)
             if p.indirect:
                 store_tables(w, d, now)
-    if _active(w, RX):
+    if active(w, RX):
         write_beats(w, now)
         give_receipts(w, now)
         take_frames(w, now)
-    if _active(w, TX):
+    if active(w, TX):
         emit_reads(w, now)
         read_chains(w, now)
     choose(w, now)
@@ -82,6 +87,7 @@ def _cycle(w, now):
 @compiled
 def _pass_until(w, now, stop):
     """All cycles before `stop`."""
+    w.moving[0] = w.moving[1] = 1
     while now < stop:
         _cycle(w, now)
         now = following(w, now, stop)
@@ -121,6 +127,7 @@ def _load(w, packets, until):
         if p.rx:
             feed(w, now)
     least, since, looked = 0, now, now
+    w.moving[0] = w.moving[1] = 1
     now += 1
     while now <= until:
         _cycle(w, now)
@@ -151,35 +158,64 @@ def _follow(w, packets, until):
 
 @contextmanager
 def _compiling():
-    """One process compiles, which takes minutes; the others wait, and take what it has left."""
-    if _follow.signatures or config.DISABLE_JIT:
+    """One process compiles, which takes minutes; the others wait, and take what it has left. It does nothing else: to
+    whom has compiled the functions one by one they stay what they were before it was known who calls them, which takes
+    half as long again."""
+    if config.DISABLE_JIT or _follow.signatures:
         yield
         return
     folder = Path(config.CACHE_DIR)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if not any(Path(_follow.stats.cache_path).glob("run._follow-*.nbi")):
+            command = f"from {__name__} import compile_all; compile_all()"
+            subprocess.run([sys.executable, "-c", command], cwd=ROOT, check=False)      # else it is compiled here
         yield
+
+
+def compile_all():
+    """Compile, and leave it where other processes find it."""
+    _follow.compile((typeof(np.zeros(1, WORLD).view(np.recarray)[0]), int64, int64))
 
 
 def follow(scenario, packets, until, constants):
     """What became of a scenario until `packets` of each queue were through, or for `until` cycles.
 
-    Returns (last cycle, record of all that there is, times: (receive and transmit, stages, queues, packets)); the load
-    begins with cycle `BEGIN`.
+    Returns (last cycle, times: (receive and transmit, stages, queues, packets)); the load begins with cycle `BEGIN`.
     """
     pattern = scenario.pattern
     kept = packets + pattern.begin
     if kept * pattern.queues > MOST_PACKETS:
         raise ParameterError(f"{kept * pattern.queues} packets are more than the {MOST_PACKETS} that can be followed")
-    memory = np.zeros(1, WORLD)
+    memory = _kept.clear(pattern.queues, kept * pattern.queues)
     _set_parameters({name: memory[name][0] for name in WORLD.names}, scenario, constants, kept)
     world = memory.view(np.recarray)[0]
     with _compiling():
         end = _follow(world, packets, until)
-    times = world.times[:, :, :kept * pattern.queues].reshape(2, len(STAGE_NAMES), pattern.queues, kept)
-    times = times[:, :, :, :int(max(world.posted[1].max(), world.fed.max()))]       # nothing is known of the others
-    return end, world, times
+    times = world.times[:, :kept * pattern.queues].reshape(2, pattern.queues, kept, len(STAGE_NAMES))
+    # Nothing is known of the others.
+    return end, times[:, :, :int(max(world.posted[1].max(), world.fed.max()))].transpose(0, 3, 1, 2).copy()
+
+
+class _Kept(threading.local):
+    """A thread's memory of a card: clearing what a load has used of it costs less than to have it anew."""
+
+    memory = None
+    queues = packets = 0
+
+    def clear(self, queues, packets):
+        if self.memory is None:
+            self.memory = np.zeros(1, WORLD)
+        else:
+            self.memory.view(np.uint8)[:WORLD.fields[LARGE[0]][1]] = 0
+            for name in LARGE:
+                self.memory[name][0][:, :self.packets if name == "times" else self.queues] = 0
+        self.queues, self.packets = queues, packets
+        return self.memory
+
+
+_kept = _Kept()
 
 
 def _set_parameters(w, scenario, constants, packets):

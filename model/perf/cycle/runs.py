@@ -10,14 +10,14 @@ __all__ = ["enter", "pop", "pulse", "push"]
 def pulse(pulses, cycle, q):
     """Queue `q` is to be remembered, from `cycle` on."""
     row = put(pulses)
-    pulses[row, 0], pulses[row, 1] = cycle, q
+    pulses.rows[row, 0], pulses.rows[row, 1] = cycle, q
 
 
 @compiled
 def enter(pulses, run, waits, now):
     """What is told of in this cycle is offered from the next one on. After whoever takes: it may enter again."""
     while ready(pulses, now):
-        push(run, waits, int(pulses[first(pulses), 1]), now + 1)
+        push(run, waits, int(pulses.rows[first(pulses), 1]), now + 1)
         drop(pulses)
 
 
@@ -27,13 +27,13 @@ def push(run, waits, q, cycle):
     if not waits[q]:
         waits[q] = 1
         row = put(run)
-        run[row, 0], run[row, 1] = cycle, q
+        run.rows[row, 0], run.rows[row, 1] = cycle, q
 
 
 @compiled
 def pop(run, waits):
     """The first queue out of a run queue."""
-    q = int(run[first(run), 1])
+    q = int(run.rows[first(run), 1])
     waits[q] = 0
     drop(run)
     return q

@@ -11,7 +11,7 @@ from model.link import NET_HEADER
 from .draws import STATE
 
 __all__ = ["CLIENTS", "DATA_ISSUED", "DATA_READS", "DATA_THERE", "DELIVERED", "DESCRIPTOR_THERE", "DOORBELL", "EVENTS",
-           "FETCH_ISSUED", "FIRST_BEAT", "GROUPS", "HEADER", "LAST_BEAT", "LINE", "LOOKS", "MOST_ENTRIES",
+           "FETCH_ISSUED", "FIRST_BEAT", "GROUPS", "HEADER", "LAST_BEAT", "LARGE", "LINE", "LOOKS", "MOST_ENTRIES",
            "MOST_LENGTHS", "MOST_PACKETS", "MOST_QUEUES", "MOST_RING", "MOST_TAGS", "MSIX", "OFFERED", "RX", "SEEN",
            "STAGE_NAMES", "STORES", "TABLES", "TX", "USED_WRITTEN", "WORLD"]
 
@@ -43,7 +43,7 @@ def _numbers(names, reals=""):
 
 def _queue(entries, fields, *leading):
     """See fifo.py."""
-    return np.float64, (*leading, entries + 1, fields)
+    return np.dtype([("at", np.int64), ("count", np.int64), ("rows", np.float64, (entries, fields))]), leading
 
 
 def _each(shape, names, reals=""):
@@ -63,9 +63,8 @@ REGISTERS = _numbers(
     "last_source locked",
     "up_free down_free last_write cq_blocked rc_blocked due")
 HOST = [
-    ("times", np.float64, (2, len(STAGE_NAMES), MOST_PACKETS)),
     *((name, np.int64, STATE) for name in ("latencies", "moment_draws", "first_latencies", "first_moments")),
-    ("logs", np.float64, 6), ("parts", *_each(4 * MOST_TAGS, "sequence tag bytes last", "when")),
+    ("logs", np.float64, 6), ("parts_due", np.float64, 4 * MOST_TAGS), ("parts", np.int64, 4 * MOST_TAGS),
     ("arrivals", *_queue(128, 6)), ("waiting", *_queue(128, 2)), ("waiting_np", *_queue(128, 2)),
     ("requests", *_queue(8192, 4)), ("cq", *_queue(32, 4)), ("rc", *_queue(512, 4)),
     ("moments", np.float64, (2 * LOOKS, LINES)), ("wire", *_queue(MOST_FRAMES, 3)), ("leaving", *_queue(8192, 2)),
@@ -73,7 +72,7 @@ HOST = [
 DRIVER = [
     *((name, np.int64, (2, MOST_QUEUES)) for name in ("posted", "visible", "seen", "rung", "wanted", "wakes", "rings")),
     *((name, np.int64, MOST_QUEUES) for name in ("collected", "idle", "fed", "left", "late", "bursts")),
-    ("posted_at", np.float64, (2, MOST_QUEUES, MOST_RING)), ("due", np.float64, MOST_QUEUES),
+    ("due", np.float64, MOST_QUEUES),
     ("lengths", np.int64, MOST_LENGTHS), ("captured", np.float64, MOST_LENGTHS),
 ]
 READ_ENGINE = [
@@ -104,8 +103,6 @@ SUPPLY = [
     *((name, np.int64, (2, MOST_QUEUES)) for name in ("taken", "reserved", "emptied", "walked", "epochs")),
     ("bells", *_queue(8192, 3, 2)), ("reports", *_queue(64, 5, 2)), ("batches", *_queue(128, 10, 2)),
     ("tables", *_queue(128, 2, 2)),
-    ("descriptors", *_queue(MOST_ENTRIES + 64, 2, 2, MOST_QUEUES)),
-    ("chains", *_queue(MOST_ENTRIES, 2, 2, MOST_QUEUES)),
     *((name, *_queue(MOST_QUEUES + 1, 2, 2)) for name in RUN_QUEUES),
     *((f"{name}_pulses", *_queue(256, 2, 2)) for name in RUN_QUEUES),
     *((f"in_{name}", np.int64, (2, MOST_QUEUES)) for name in RUN_QUEUES),
@@ -132,4 +129,12 @@ USED = [
     ("answers", *_queue(MOST_QUEUES + 2, 3, 2)), ("switches", *_queue(2 * MOST_QUEUES + 4, 3, 2)),
     ("switched", *_queue(2 * MOST_QUEUES + 4, 3, 2)),
 ]
-WORLD = np.dtype([("p", PARAMETERS), ("s", REGISTERS), *HOST, *DRIVER, *READ_ENGINE, *SUPPLY, *WALKERS, *USED])
+# By queue or packet, behind all the others: of these little is used, and cleared.
+BY_QUEUE = [
+    ("times", np.float64, (2, MOST_PACKETS, len(STAGE_NAMES))), ("posted_at", np.float64, (2, MOST_QUEUES, MOST_RING)),
+    ("descriptors", *_queue(MOST_ENTRIES + 64, 2, 2, MOST_QUEUES)),
+    ("chains", *_queue(MOST_ENTRIES, 2, 2, MOST_QUEUES)),
+]
+LARGE = [name for name, *_ in BY_QUEUE]
+WORLD = np.dtype([("p", PARAMETERS), ("s", REGISTERS), ("moving", np.int64, 2), *HOST, *DRIVER, *READ_ENGINE, *SUPPLY,
+                  *WALKERS, *USED, *BY_QUEUE])

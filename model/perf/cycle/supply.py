@@ -19,7 +19,7 @@ TURN_DESCRIPTORS = 16
 @compiled
 def _passes(w, place, cycle):
     """A beat is at hand from the cycle after `cycle` on, and stored no more."""
-    w.passed[place, put(w.passed[place]), 0] = cycle + 1
+    w.passed[place].rows[put(w.passed[place]), 0] = cycle + 1
 
 
 @compiled
@@ -27,16 +27,19 @@ def judge(w, d, now):
     """A batch when the one before is done with: a descriptor a cycle and 2 cycles more, the second of which waits for
     the report to be taken. The first that was not there when the host looked ends the epoch, and the rest of the batch
     passes a beat a cycle."""
+    x = w.judges[d]
+    if now >= x.busy and (x.reports or ready(w.batches[d], now)):
+        _judge(w, d, now)
+
+
+@compiled
+def _judge(w, d, now):
     x, p = w.judges[d], w.p
-    if now < x.busy:
-        return
     if x.reports:
         _report(w, d, now)
         return
-    if not ready(w.batches[d], now):
-        return
     row = first(w.batches[d])
-    batch = w.batches[d, row]
+    batch = w.batches[d].rows[row]
     q, position, count, epoch = int(batch[1]), int(batch[2]), int(batch[3]), int(batch[4])
     look, line, address = int(batch[5]), int(batch[6]), int(batch[7])
     beats = -(-count // p.lanes)
@@ -53,7 +56,7 @@ def judge(w, d, now):
         good += 1
     for n in range(good):
         entry = put(w.descriptors[d, q])
-        w.descriptors[d, q, entry, 0] = now + 3 + n
+        w.descriptors[d, q].rows[entry, 0] = now + 3 + n
         pulse(w.turns_pulses[d], now + 2 + n, q)
         note(w, d, FETCH_ISSUED, q, position + n, batch[8])
         note(w, d, DESCRIPTOR_THERE, q, position + n, batch[9])
@@ -75,8 +78,8 @@ def _report(w, d, now):
         return
     x.reports, x.busy = 0, now + 1
     row = put(w.reports[d])
-    w.reports[d, row, 0], w.reports[d, row, 1], w.reports[d, row, 2] = now + 1, x.queue, x.full
-    w.reports[d, row, 3], w.reports[d, row, 4] = x.position, x.good
+    w.reports[d].rows[row, 0], w.reports[d].rows[row, 1], w.reports[d].rows[row, 2] = now + 1, x.queue, x.full
+    w.reports[d].rows[row, 3], w.reports[d].rows[row, 4] = x.position, x.good
     if not x.full:
         w.epochs[d, x.queue] += 1
         x.busy += x.left
@@ -97,9 +100,14 @@ def take_descriptors(w, d, now):
     """`TableTake`: queues take turns: direct descriptors are copied, one a cycle; for a table a read is issued, 2
     cycles each."""
     x = w.takers[d]
-    if (x.state == TURN and not x.due and not x.waits and not length(w.turns_pulses[d]) and not length(w.turns[d])
-            and not length(w.rooms[d]) and not length(w.rooms_pulses[d])):
-        return
+    if (x.state or x.due or x.waits or length(w.turns_pulses[d]) or length(w.turns[d]) or length(w.rooms[d])
+            or length(w.rooms_pulses[d])):
+        _take_descriptors(w, d, now)
+
+
+@compiled
+def _take_descriptors(w, d, now):
+    x = w.takers[d]
     due, again, free = x.due, False, not x.waits or not ready(w.turns_pulses[d], now)
     if x.state == TURN:
         if due and ready(w.descriptors[d, x.next], now):
@@ -124,7 +132,7 @@ def _turns(w, d, now, due, again, free):
     arrived = ready(pulses, now)
     q = -1
     if arrived:
-        q = int(pulses[first(pulses), 1])
+        q = int(pulses.rows[first(pulses), 1])
         drop(pulses)
     elif x.waits:
         q = x.waiting
@@ -169,7 +177,7 @@ def _issue(w, d, now):
         w.reserved[d, q] += TABLE_ELEMENTS
         x.free -= TABLE_ELEMENTS
         row = put(w.commands[client])
-        command = w.commands[client, row]
+        command = w.commands[client].rows[row]
         command[0], command[1] = now + 1, q
         command[2], command[3] = 0, 16 * TABLE_ELEMENTS
         command[4] = w.taken[d, q]
@@ -198,7 +206,7 @@ def _go_on(w, d, now):
 @compiled
 def _element(w, d, q, cycle):
     """A whole chain is there for the walker."""
-    w.chains[d, q, put(w.chains[d, q]), 0] = cycle
+    w.chains[d, q].rows[put(w.chains[d, q]), 0] = cycle
     if d == TX:
         pulse(w.walks_pulses[d], cycle - 1, q)
 
@@ -206,13 +214,17 @@ def _element(w, d, q, cycle):
 @compiled
 def store_tables(w, d, now):
     """The elements of a table that has come, one a cycle."""
+    if now >= w.stores[d].busy and ready(w.tables[d], now):
+        _store_table(w, d, now)
+
+
+@compiled
+def _store_table(w, d, now):
     x, p = w.stores[d], w.p
-    if now < x.busy or not ready(w.tables[d], now):
-        return
     row = first(w.tables[d])
-    q = int(w.tables[d, row, 1])
+    q = int(w.tables[d].rows[row, 1])
     beats = -(-TABLE_ELEMENTS // p.lanes)
-    came = int(w.tables[d, row, 0])
+    came = int(w.tables[d].rows[row, 0])
     first_came = came - (beats - 1)
     _passes(w, STORES + d, max(first_came, x.free))
     drop(w.tables[d])

@@ -21,6 +21,13 @@ IDLE, WRITTEN, TOLD = range(3)
 def collect(w, d, now):
     """`RunCollector`: a completion every second cycle, or a run whose time is up."""
     x = w.collectors[d]
+    if x.busy or x.oldest < now or x.expires <= now or ready(w.completions[d], now):
+        _collect(w, d, now)
+
+
+@compiled
+def _collect(w, d, now):
+    x = w.collectors[d]
     if x.busy:
         _second(w, d, now)
         return
@@ -30,8 +37,8 @@ def collect(w, d, now):
         x.queue, x.by_timer, x.busy = x.expiring, 1, 1
     elif ready(w.completions[d], now):
         row = first(w.completions[d])
-        x.queue, x.bytes, x.behind = (int(w.completions[d, row, 1]), int(w.completions[d, row, 2]),
-                                      int(w.completions[d, row, 3]))
+        x.queue, x.bytes, x.behind = (int(w.completions[d].rows[row, 1]), int(w.completions[d].rows[row, 2]),
+                                      int(w.completions[d].rows[row, 3]))
         x.by_timer, x.busy = 0, 1
         drop(w.completions[d])
 
@@ -43,9 +50,9 @@ def _find_oldest(w, d, now):
     x.expires = 1 << 60
     while length(w.opened_runs[d]):
         row = first(w.opened_runs[d])
-        q = int(w.opened_runs[d, row, 1])
+        q = int(w.opened_runs[d].rows[row, 1])
         run = w.runs[d, q]
-        if run.packets and run.opened == w.opened_runs[d, row, 0]:
+        if run.packets and run.opened == w.opened_runs[d].rows[row, 0]:
             x.expires, x.expiring = run.opened + p.used_timeout + 1, q
             break
         drop(w.opened_runs[d])
@@ -89,7 +96,7 @@ def _second(w, d, now):
     elif opens:
         run.opened = now
         row = put(w.opened_runs[d])
-        w.opened_runs[d, row, 0], w.opened_runs[d, row, 1] = now, q
+        w.opened_runs[d].rows[row, 0], w.opened_runs[d].rows[row, 1] = now, q
         x.oldest = now
 
 
@@ -97,7 +104,7 @@ def _second(w, d, now):
 def _close(w, d, now, q):
     x, p, run = w.collectors[d], w.p, w.runs[d, q]
     row = put(w.closed[d])
-    closed = w.closed[d, row]
+    closed = w.closed[d].rows[row]
     closed[0], closed[1], closed[2], closed[3] = now + 1, q, run.position, run.taken_rows
     closed[4] = 8 if p.in_order and d == TX else 16 * run.packets - 8
     run.packets, run.bytes, run.taken_rows = 0, 0, 0
@@ -107,11 +114,17 @@ def _close(w, d, now, q):
 @compiled
 def build_runs(w, d, now):
     """`RunBuilder`: a row, and so a beat, a cycle."""
+    if w.registers[d, ROW, 0] or w.registers[d, PENDING, 0] or w.registers[d, SWITCH, 0] or ready(w.closed[d], now):
+        _build(w, d, now)
+
+
+@compiled
+def _build(w, d, now):
     x = w.builders[d]
     filled = w.registers[d, ROW, 0] + w.registers[d, PENDING, 0] + w.registers[d, SWITCH, 0]
     if (filled and not merge_posted(w, d, now)) or not ready(w.closed[d], now):
         return
-    run = w.closed[d, first(w.closed[d])]
+    run = w.closed[d].rows[first(w.closed[d])]
     if x.beat == 0:
         if x.flights >= FLIGHTS:
             return
@@ -131,24 +144,35 @@ def build_runs(w, d, now):
 def publish(w, d, now):
     """A run has its place: the ring has room again, and the driver may want to be told."""
     if ready(w.accepted[d], now):
-        row = first(w.accepted[d])
-        q, until = int(w.accepted[d, row, 1]), int(w.accepted[d, row, 2])
-        drop(w.accepted[d])
-        w.builders[d].flights -= 1
-        for place in range(w.used[d, q], min(until, w.p.packets)):
-            note(w, d, USED_WRITTEN, q, place, now - 1)
-        w.used[d, q] = until
-        pulse(w.published_pulses[d], now + 1, q)
-        row = put(w.notices[d])
-        w.notices[d, row, 0], w.notices[d, row, 1], w.notices[d, row, 2] = now, q, until
+        _publish(w, d, now)
+
+
+@compiled
+def _publish(w, d, now):
+    row = first(w.accepted[d])
+    q, until = int(w.accepted[d].rows[row, 1]), int(w.accepted[d].rows[row, 2])
+    drop(w.accepted[d])
+    w.builders[d].flights -= 1
+    for place in range(w.used[d, q], min(until, w.p.packets)):
+        note(w, d, USED_WRITTEN, q, place, now - 1)
+    w.used[d, q] = until
+    pulse(w.published_pulses[d], now + 1, q)
+    row = put(w.notices[d])
+    w.notices[d].rows[row, 0], w.notices[d].rows[row, 1], w.notices[d].rows[row, 2] = now, q, until
 
 
 @compiled
 def ask_events(w, d, now):
     """`Event`: a read of the driver's structure under way per queue, and another one if it may have missed a run."""
+    if ready(w.answers[d], now) or ready(w.notices[d], now):
+        _events(w, d, now)
+
+
+@compiled
+def _events(w, d, now):
     if ready(w.answers[d], now):
         row = first(w.answers[d])
-        q, there = int(w.answers[d, row, 1]), w.answers[d, row, 2]
+        q, there = int(w.answers[d].rows[row, 1]), w.answers[d].rows[row, 2]
         drop(w.answers[d])
         event = w.events[d, q]
         for place in range(event.told, min(event.asked, w.p.packets)):
@@ -159,8 +183,8 @@ def ask_events(w, d, now):
             _ask(w, d, now, q)
     elif ready(w.notices[d], now) and length(w.commands[EVENTS + d]) < 2:
         row = first(w.notices[d])
-        q = int(w.notices[d, row, 1])
-        w.events[d, q].until = int(w.notices[d, row, 2])
+        q = int(w.notices[d].rows[row, 1])
+        w.events[d, q].until = int(w.notices[d].rows[row, 2])
         drop(w.notices[d])
         if w.events[d, q].reading:
             w.events[d, q].again = 1
@@ -173,7 +197,7 @@ def _ask(w, d, now, q):
     event = w.events[d, q]
     event.reading, event.asked = 1, event.until
     row = put(w.commands[EVENTS + d])
-    command = w.commands[EVENTS + d, row]
+    command = w.commands[EVENTS + d].rows[row]
     command[0], command[1], command[2], command[3] = now + 2, q, 0, 4
     w.s.commanded += 1
 
@@ -182,12 +206,19 @@ def _ask(w, d, now, q):
 def suppress(w, d, now):
     """`Suppress`: one change of the device's event suppression structure after the other."""
     x = w.suppressors[d]
+    if x.state == TOLD or ready(w.switches[d], now) or (x.state == WRITTEN and x.accepted < now):
+        _suppress(w, d, now)
+
+
+@compiled
+def _suppress(w, d, now):
+    x = w.suppressors[d]
     if x.state == TOLD and length(w.switched[d]) == 0:
         x.state = IDLE
     if x.state == IDLE:
         if ready(w.switches[d], now):
             row = first(w.switches[d])
-            x.queue, x.enable = int(w.switches[d, row, 1]), int(w.switches[d, row, 2])
+            x.queue, x.enable = int(w.switches[d].rows[row, 1]), int(w.switches[d].rows[row, 2])
             x.state, x.accepted = WRITTEN, 1 << 60
             drop(w.switches[d])
             beat = w.registers[d, SWITCH]
@@ -195,5 +226,5 @@ def suppress(w, d, now):
             beat[4], beat[5], beat[6] = d, x.queue, x.enable
     elif x.state == WRITTEN and x.accepted < now:
         row = put(w.switched[d])
-        w.switched[d, row, 0], w.switched[d, row, 1], w.switched[d, row, 2] = now, x.queue, x.enable
+        w.switched[d].rows[row, 0], w.switched[d].rows[row, 1], w.switched[d].rows[row, 2] = now, x.queue, x.enable
         x.state = TOLD

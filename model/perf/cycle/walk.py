@@ -26,6 +26,13 @@ def _empty(w, d, q, now):
 def read_chains(w, now):
     """`Reader`: the elements of one queue after the other, one a cycle."""
     x = w.reader
+    if ready(w.walks_pulses[TX], now) or (not w.walker.valid if x.state else ready(w.walks[TX], now)):
+        _read(w, now)
+
+
+@compiled
+def _read(w, now):
+    x = w.reader
     if x.state == TURN:
         if ready(w.walks[TX], now):
             q = pop(w.walks[TX], w.in_walks[TX])
@@ -73,15 +80,20 @@ def _take(w, now):
 @compiled
 def emit_reads(w, now):
     """`WalkTransmit`: elements in pieces, and packets in parts that a transaction may read."""
+    x = w.walker
+    if x.valid and x.valid <= now and length(w.commands[DATA_READS]) < 2:
+        _emit(w, now)
+
+
+@compiled
+def _emit(w, now):
     x, p = w.walker, w.p
-    if not x.valid or x.valid > now or length(w.commands[DATA_READS]) >= 2:
-        return
     most = (p.part_requests >> 1) * p.read_bytes
     whole = x.left <= most
     piece = x.left if whole else most
     needed = max(1, -(-((x.offset % p.read_bytes) + piece) // p.read_bytes)) if whole else (p.part_requests >> 1) + 1
     row = put(w.commands[DATA_READS])
-    command = w.commands[DATA_READS, row]
+    command = w.commands[DATA_READS].rows[row]
     command[0], command[1], command[2], command[3] = now + 2, x.queue, x.offset, piece
     command[4], command[5], command[6] = x.place, 0, 0       # command[5]: ends a transaction; 1 with, 2 without more
     if x.asked + needed > p.part_requests - 1:
@@ -101,11 +113,21 @@ def emit_reads(w, now):
 @compiled
 def take_frames(w, now):
     """`WalkReceive`: a frame every second cycle; one that has no buffer yet waits for one."""
+    x = w.filler
+    if x.state == FRAME and not ready(w.frames, now):
+        return
+    if x.state == WAIT and not ready(w.chains[RX, x.queue], now - 1):
+        return
+    _take_frame(w, now)
+
+
+@compiled
+def _take_frame(w, now):
     x, p = w.filler, w.p
     if x.state == FRAME:
         if ready(w.frames, now):
             row = first(w.frames)
-            x.queue, x.place = int(w.frames[row, 1]), int(w.frames[row, 2])
+            x.queue, x.place = int(w.frames.rows[row, 1]), int(w.frames.rows[row, 2])
             drop(w.frames)
             # Counted as they become known, which may be later than they were given to the wire.
             x.follows = _another_known(w, x.queue, now)
@@ -130,29 +152,35 @@ def take_frames(w, now):
     if p.indirect:
         piece = size if last else HEADER
     row = put(w.writes)
-    w.writes[row, 0], w.writes[row, 1], w.writes[row, 2] = now + 1, q, x.place
-    w.writes[row, 3], w.writes[row, 4] = piece, last
+    w.writes.rows[row, 0], w.writes.rows[row, 1], w.writes.rows[row, 2] = now + 1, q, x.place
+    w.writes.rows[row, 3], w.writes.rows[row, 4] = piece, last
     _empty(w, RX, q, now)
     if not last:
         x.state = SECOND
         return
     drop(w.chains[RX, q])
     receipt = put(w.receipts)
-    w.receipts[receipt, 0], w.receipts[receipt, 1] = now + 1, q
-    w.receipts[receipt, 2], w.receipts[receipt, 3] = size + HEADER, x.follows and ready(w.chains[RX, q], now)
+    w.receipts.rows[receipt, 0], w.receipts.rows[receipt, 1] = now + 1, q
+    w.receipts.rows[receipt, 2], w.receipts.rows[receipt, 3] = size + HEADER, x.follows and ready(w.chains[RX, q], now)
     w.inside[q] += 1
     x.state = FRAME
 
 
 @compiled
+def may_be_written(w):
+    """Whether there is room for the next command of a frame from the next cycle on."""
+    return length(w.writes) < SLICE and w.s.verdicts < VERDICTS and length(w.receipts) < RECEIPTS
+
+
+@compiled
 def _another_known(w, q, now):
     """Whether another frame of the queue is offered behind the one at hand."""
-    depth = w.frames.shape[0] - 1
-    at, left = int(w.frames[0, 0]), length(w.frames)
+    depth = w.frames.rows.shape[0]
+    at, left = first(w.frames), length(w.frames)
     while left:
-        if w.frames[at + 1, 0] > now:
+        if w.frames.rows[at, 0] > now:
             return False
-        if w.frames[at + 1, 1] == q:
+        if w.frames.rows[at, 1] == q:
             return True
         at = at + 1 if at + 1 < depth else 0
         left -= 1
@@ -163,11 +191,15 @@ def _another_known(w, q, now):
 def give_receipts(w, now):
     """Completions of received packets, once their last write has its place."""
     if ready(w.sent, now) and ready(w.receipts, now):
-        row = first(w.receipts)
-        q = int(w.receipts[row, 1])
-        w.inside[q] -= 1
-        drop(w.sent)
-        done = put(w.completions[RX])
-        w.completions[RX, done, 0], w.completions[RX, done, 1] = now + 1, q
-        w.completions[RX, done, 2], w.completions[RX, done, 3] = w.receipts[row, 2], w.receipts[row, 3] or w.inside[q]
-        drop(w.receipts)
+        _give_receipt(w, now)
+
+
+@compiled
+def _give_receipt(w, now):
+    row = first(w.receipts)
+    q = int(w.receipts.rows[row, 1])
+    w.inside[q] -= 1
+    drop(w.sent)
+    receipt, done = w.receipts.rows[row], w.completions[RX].rows[put(w.completions[RX])]
+    done[0], done[1], done[2], done[3] = now + 1, q, receipt[2], receipt[3] or w.inside[q]
+    drop(w.receipts)

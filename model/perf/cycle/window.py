@@ -23,13 +23,20 @@ def count_came(w, now, tag):
 def count_window(w, now):
     """A cycle of `ReadWindow`: how much data may be under way."""
     x = w.window
+    if (x.still == SETTLED and x.left
+            and not (x.came or x.asked or x.told or x.came_before or x.asked_before or x.told_before)):
+        x.left -= 1
+    else:
+        _count(w)
+
+
+@compiled
+def _count(w):
+    x = w.window
     if x.came or x.asked or x.told or x.came_before or x.asked_before or x.told_before or x.left == 0:
         x.still = 0
-    elif x.still < SETTLED:
-        x.still += 1
     else:
-        x.left -= 1
-        return
+        x.still += 1
     x.open = x.under_way <= (LEAST if x.probe else x.limit)
     got, least, left, limit, following = x.got, x.least, x.left, x.limit, x.following
     # What comes in the last two cycles doesn't count.

@@ -14,13 +14,18 @@ def write_beats(w, now):
     """A beat a cycle. A command is cut at Max_Payload_Size (`WriteSplit`), a request into beats (`WritePlan`), which
     take their bytes (`WriteAlign`) and leave by a register slice. What is given to a register is taken in the next
     cycle."""
-    s, p, x = w.s, w.p, w.writer
+    x = w.writer
     x.held = length(w.writes)
-    if not (x.merged or x.plan or x.request or x.busy or x.held):
-        return
+    if x.merged or x.plan or x.request or x.busy or x.held:
+        _write(w, now)
+
+
+@compiled
+def _write(w, now):
+    s, p, x = w.s, w.p, w.writer
     if x.merged and w.beats_held[0] < SLICE:
         row = put(w.sources[0])
-        beat = w.sources[0, row]
+        beat = w.sources[0].rows[row]
         beat[0], beat[1], beat[2], beat[3] = now + 1, x.merged_ends, DATA, REQUEST + 4 * -(-x.merged_bytes // 4)
         beat[4], beat[5], beat[6] = 0, x.merged_queue, x.merged_place
         x.merged = 0
@@ -44,6 +49,6 @@ def write_beats(w, now):
     if not x.busy and ready(w.writes, now):
         row = first(w.writes)
         # Of a packet's last command its place.
-        x.busy, x.left, x.queue = 1, int(w.writes[row, 3]), int(w.writes[row, 1])
-        x.place = int(w.writes[row, 2]) if w.writes[row, 4] else -1
+        x.busy, x.left, x.queue = 1, int(w.writes.rows[row, 3]), int(w.writes.rows[row, 1])
+        x.place = int(w.writes.rows[row, 2]) if w.writes.rows[row, 4] else -1
         drop(w.writes)

@@ -39,7 +39,7 @@ def _run(job, simulator, seed):
     started = time.perf_counter()
     try:
         outcome = run_case(module, name, preset=where.preset, width=where.width, link=where.link,
-                           profile=where.profile, simulator=simulator, seed=seed,
+                           profile=where.profile, simulator=simulator, seed=seed, optimise=True,
                            directory=BUILD / "regress" / simulator / f"{name}-{str(where).replace('/', '-')}")
         problem = None if outcome.ok else f"{outcome.summary()} (log: {outcome.log})"
     except SimulatorError as error:

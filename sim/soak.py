@@ -22,6 +22,7 @@ __all__ = ["main", "soak"]
 
 PACKETS = 200_000
 ROUND = 5000        # packets of a round, at most
+MOST_BRIEF = 20_000     # packets that are through before an optimised build is
 LEAST_ROUNDS = 8    # so that each set of features comes up
 
 
@@ -31,7 +32,7 @@ def soak(config, packets, *, seed=1, link="gen3x8", profile="e5-warm", directory
     check_simulator("verilator")
     directory = Path(directory or BUILD / "soak")
     verilog = verilog_of(config)
-    built = build("verilator", TOP, [verilog], label=config.name, optimise=True)
+    built = build("verilator", TOP, [verilog], label=config.name, optimise=packets > MOST_BRIEF)
     settings = {"manifest": str(verilog.with_suffix(".json")), "link": link, "profile": profile, "seed": seed,
                 "compiled": str(environment_library("verilator")),
                 "soak": {"packets": packets, "rounds": max(LEAST_ROUNDS, -(-packets // ROUND))}}

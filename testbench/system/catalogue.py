@@ -34,15 +34,15 @@ def find_case(name):
 
 
 def run_case(module, name, *, preset, simulator, link="gen3x8", profile="e5-warm", seed=1, width=None, waves=None,
-             directory=None, extra=None):
-    """Run one system test; returns its `Outcome`."""
+             directory=None, extra=None, optimise=False):
+    """Run one system test; returns its `Outcome`. `optimise`: many will run on a build of a wide card."""
     changes = {"pairs": 4} if cases()[module, name].several_pairs and preset == "tiny" else {}
     if width:
         changes["width"] = width
     config = configuration(preset, [f"{key}={value}" for key, value in changes.items()])
     verilog = verilog_of(config, taps="taps" in (extra or {}))
     built = build(simulator, TOP, [verilog], label=config.name, waves=bool(waves),
-                  optimise=simulator == "verilator" and config.width > 128)
+                  optimise=optimise and simulator == "verilator" and config.width > 128)
     settings = {"preset": preset, "manifest": str(verilog.with_suffix(".json")), "link": link, "profile": profile,
                 "seed": seed, "simulator": simulator, **(extra or {})}
     return run(built, module, tests=[name], environment={"NIC_RUN": json.dumps(settings)}, seed=seed, waves=waves,

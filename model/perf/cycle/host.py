@@ -168,7 +168,7 @@ def _pop(w):
 
 @compiled
 def _before(when, part, other_when, other_part):
-    """Of two completions due at the same time the one that was known first."""
+    """Whether one completion is due before another; of two at the same time the one that was known first."""
     return when < other_when or (when == other_when and part < other_part)
 
 
@@ -201,10 +201,10 @@ def _send_downstream(w, now):
             drop(w.requests)
         else:
             part, row = w.parts[0], put(w.rc)
-            length_of_part = (part >> 1) % PART
-            size = COMPLETION + 4 * -(-length_of_part // 4)
-            w.rc.rows[row, 1], w.rc.rows[row, 2] = (part >> 1) // PART % MOST_TAGS, length_of_part
-            w.rc.rows[row, 3] = part & 1
+            carried = (part >> 1) % PART
+            size = COMPLETION + 4 * -(-carried // 4)
+            completion = w.rc.rows[row]
+            completion[1], completion[2], completion[3] = (part >> 1) // PART % MOST_TAGS, carried, part & 1
             s.rc_bytes += size
             _pop(w)
         s.down_free = max(earliest, s.down_free) + size / p.link

@@ -1,4 +1,4 @@
-"""When nothing can happen: cycles that need not be followed one by one."""
+"""Which cycle is to be followed next: those in which nothing happens, or only TLPs are carried, are passed over."""
 
 import math
 
@@ -13,7 +13,7 @@ from .walk import CHOOSE, FRAME, SECOND, WAIT, may_be_written
 from .window import LEAST, PROBE
 from .write import write_beats
 
-__all__ = ["following"]
+__all__ = ["active", "following"]
 
 NEVER = 1 << 59
 
